@@ -1,0 +1,77 @@
+import tseslint from 'typescript-eslint';
+
+/** What each folder of src may import from its siblings; anything absent is an error. */
+const imports = {
+  binary: [],
+  vmdk: ['binary'],
+  os: ['binary'],
+  block: ['binary', 'vmdk', 'os'],
+  fuse: ['binary', 'os'],
+  fs: ['block', 'fuse'],
+  mount: ['binary', 'vmdk', 'os', 'block', 'fuse', 'fs'],
+  cli: ['binary', 'vmdk', 'os', 'block', 'fuse', 'fs', 'mount'],
+};
+
+/** Folders that are pure: bytes and text in, facts out. */
+const pure = ['binary', 'vmdk'];
+
+const layers = Object.entries(imports).map(([layer, allowed]) => ({
+  files: [`src/${layer}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        paths: [
+          ...(pure.includes(layer) ? ['node:fs', 'node:fs/promises'] : []),
+          ...(layer === 'os' ? [] : ['koffi']),
+        ],
+        patterns: Object.keys(imports)
+          .filter((other) => other !== layer && !allowed.includes(other))
+          .map((other) => ({
+            group: [`**/${other}/*`, `**/${other}/**`],
+            message: `src/${layer} may not depend on src/${other}.`,
+          })),
+      },
+    ],
+  },
+}));
+
+export default tseslint.config(
+  { ignores: ['dist', 'node_modules'] },
+  ...tseslint.configs.strictTypeChecked,
+  ...tseslint.configs.stylisticTypeChecked,
+  {
+    languageOptions: {
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      complexity: ['error', 12],
+      'max-lines': ['error', 400],
+      'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }],
+      'no-restricted-syntax': ['error', 'TSEnumDeclaration', 'ExportDefaultDeclaration'],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+      '@typescript-eslint/explicit-module-boundary-types': 'error',
+    },
+  },
+  ...layers,
+  {
+    files: ['test/**/*.ts'],
+    rules: {
+      'max-lines-per-function': 'off',
+      '@typescript-eslint/explicit-module-boundary-types': 'off',
+      '@typescript-eslint/no-non-null-assertion': 'off',
+    },
+  },
+  {
+    files: ['**/*.js', '*.config.ts'],
+    extends: [tseslint.configs.disableTypeChecked],
+    rules: {
+      'no-restricted-syntax': ['error', 'TSEnumDeclaration'],
+      '@typescript-eslint/explicit-module-boundary-types': 'off',
+    },
+  },
+);

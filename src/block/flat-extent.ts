@@ -1,0 +1,84 @@
+/**
+ * A FLAT or VMFS extent: a stretch of a plain file, byte for byte. Reads and writes go straight to
+ * the file; a flush is one barrier when something was written since the last.
+ */
+import type { Extent } from './extent.js';
+import { HostFile, type HostFileDescription } from './host-file.js';
+import type { LayerState } from './layer-state.js';
+
+/** A flat extent as it travels between threads; bytes. */
+export interface FlatExtentDescription {
+  readonly kind: 'flat';
+  readonly start: number;
+  readonly size: number;
+  readonly file: HostFileDescription;
+  readonly fileOffset: number;
+  /** One word: whether the file has writes that no barrier covers. */
+  readonly dirty: SharedArrayBuffer;
+}
+
+/** Bytes zeroed with one write. */
+const ZERO_CHUNK = new Uint8Array(1024 * 1024);
+
+export class FlatExtent implements Extent {
+  readonly start: number;
+  readonly size: number;
+  readonly #file: HostFile;
+  readonly #fileOffset: number;
+  readonly #dirty: Int32Array;
+  readonly #state: LayerState;
+
+  constructor(description: FlatExtentDescription, state: LayerState) {
+    this.start = description.start;
+    this.size = description.size;
+    this.#file = new HostFile(description.file);
+    this.#fileOffset = description.fileOffset;
+    this.#dirty = new Int32Array(description.dirty);
+    this.#state = state;
+  }
+
+  read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
+    this.#file.read(target, targetOffset, length, this.#fileOffset + offset);
+  }
+
+  write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
+    try {
+      this.#file.write(source, sourceOffset, length, this.#fileOffset + offset);
+    } finally {
+      Atomics.store(this.#dirty, 0, 1);
+    }
+  }
+
+  zero(offset: number, length: number): void {
+    for (let done = 0; done < length; done += ZERO_CHUNK.length) {
+      this.write(ZERO_CHUNK, 0, Math.min(ZERO_CHUNK.length, length - done), offset + done);
+    }
+  }
+
+  flush(): void {
+    if (Atomics.exchange(this.#dirty, 0, 0) === 0) return;
+    this.#state.barrier(() => {
+      this.#file.sync();
+    });
+  }
+
+  nextData(offset: number): number {
+    return offset;
+  }
+
+  nextHole(): number {
+    return this.size;
+  }
+
+  allocatedBytes(): number {
+    return this.size;
+  }
+
+  finish(): void {
+    // A plain file has nothing that says how it was closed.
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}

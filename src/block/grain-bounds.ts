@@ -1,0 +1,98 @@
+/**
+ * Where grains of a sparse extent may lie: outside its header, descriptor, directories and tables,
+ * and inside the file. Every table is held against this before any entry of it is used.
+ */
+import { isAllocated } from '../vmdk/grain-entry.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+
+/** The bounds as they travel between threads. */
+export interface GrainBoundsDescription {
+  readonly path: string;
+  readonly grainBytes: number;
+  /** Grains of the extent; entries beyond are not looked at. */
+  readonly grainCount: number;
+  /** The parts that are not grains: first byte and end of each, ascending, not overlapping. */
+  readonly metadata: Float64Array;
+}
+
+export class GrainBounds {
+  readonly #path: string;
+  readonly #grainBytes: number;
+  readonly #grainCount: number;
+  readonly #metadata: Float64Array;
+  readonly #metadataEnd: number;
+  readonly #fileEnd: () => number;
+
+  /** @param fileEnd where the file ends now, in bytes: grains must begin before it */
+  constructor(description: GrainBoundsDescription, fileEnd: () => number) {
+    this.#path = description.path;
+    this.#grainBytes = description.grainBytes;
+    this.#grainCount = description.grainCount;
+    this.#metadata = description.metadata;
+    this.#metadataEnd = description.metadata.at(-1) ?? 0;
+    this.#fileEnd = fileEnd;
+  }
+
+  /**
+   * Checks the entries of consecutive grains, `words[0]` being that of `firstGrain`.
+   *
+   * @returns how many of them are allocated
+   * @throws VmdkError VMDK_TRUNCATED for a grain that begins past the end of the file,
+   *   VMDK_BAD_GRAIN for one that lies over metadata
+   */
+  check(words: Uint32Array, firstGrain: number): number {
+    const end = this.#fileEnd();
+    const count = Math.min(words.length, this.#grainCount - firstGrain);
+    let allocated = 0;
+    for (let index = 0; index < count; index++) {
+      const entry = words[index] ?? 0;
+      if (!isAllocated(entry)) continue;
+      allocated += 1;
+      const start = entry * SECTOR_BYTES;
+      if (start >= end) throw this.#truncated(firstGrain + index, start, end);
+      if (start < this.#metadataEnd) this.#checkMetadata(firstGrain + index, start);
+    }
+    return allocated;
+  }
+
+  #truncated(grain: number, start: number, end: number): VmdkError {
+    return new VmdkError(
+      'VMDK_TRUNCATED',
+      this.#path,
+      `grain ${grain} (disk offset ${grain * this.#grainBytes}) begins at byte ${start}, but the file has only ${end} bytes; it is truncated or corrupt`,
+    );
+  }
+
+  #checkMetadata(grain: number, start: number): void {
+    for (let index = 0; index < this.#metadata.length; index += 2) {
+      const first = this.#metadata[index] ?? 0;
+      const end = this.#metadata[index + 1] ?? 0;
+      if (start + this.#grainBytes <= first || start >= end) continue;
+      throw new VmdkError(
+        'VMDK_BAD_GRAIN',
+        this.#path,
+        `grain ${grain} (disk offset ${grain * this.#grainBytes}) begins at byte ${start}, over the extent's own metadata (bytes ${first} to ${end}); the image is corrupt`,
+      );
+    }
+  }
+}
+
+/** A region of a file, in bytes. */
+export interface Region {
+  readonly start: number;
+  readonly length: number;
+}
+
+/** Sorts and joins regions into first byte and end of each that is left. */
+export function mergeRegions(regions: Iterable<Region>): Float64Array {
+  const sorted = [...regions].sort((a, b) => a.start - b.start);
+  const merged: number[] = [];
+  for (const { start, length } of sorted) {
+    const end = merged.at(-1);
+    if (end !== undefined && start <= end)
+      merged[merged.length - 1] = Math.max(end, start + length);
+    else merged.push(start, start + length);
+  }
+  return Float64Array.from(merged);
+}

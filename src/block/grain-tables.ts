@@ -1,0 +1,222 @@
+/**
+ * The grain tables of one sparse extent in shared memory, and its directories.
+ *
+ * Tables live in slots, direct-mapped: table t can only be in slot t mod slots. A slot has three
+ * control words: SEQUENCE (odd while the slot is being filled), TAG (table + 1, 0 for none) and
+ * STATE. With as many slots as tables a table once loaded stays; with fewer, tables take turns.
+ *
+ *   CLEAN --set--> DIRTY --snapshot--> WRITING --written--> CLEAN
+ *                    ^------set------ WRITING|DIRTY, then written(false) or snapshot again
+ *
+ * Only a CLEAN slot may be given to another table, so the file is always current for a table that
+ * is not resident.
+ *
+ * `lookup` takes no lock: it reads SEQUENCE and TAG, the entry, and SEQUENCE again. Everything else
+ * is called by the holder of the layer's mutex. The file is read and never written here.
+ */
+import { endianness } from 'node:os';
+import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
+import { ENTRY_BYTES } from '../vmdk/layout.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
+import type { GrainBounds } from './grain-bounds.js';
+import type { HostFile } from './host-file.js';
+
+/** A directory entry without a table. */
+export const TABLE_MISSING = 0;
+
+/** A directory entry that cannot be right; sector 1 never holds a table. It is never written to. */
+export const TABLE_DAMAGED = 1;
+
+/** What `lookup` answers for a table that is not in memory. */
+export const NOT_RESIDENT = -1;
+
+const SEQUENCE = 0;
+const TAG = 1;
+const STATE = 2;
+const CONTROL_WORDS = 3;
+
+// Tables are used in place, as the little-endian words that they are on disk.
+if (endianness() !== 'LE') throw new Error('vmdkfs runs on little-endian machines only');
+
+const DIRTY = 1;
+const WRITING = 2;
+
+/** The tables as they travel between threads. */
+export interface GrainTablesDescription {
+  readonly tableCount: number;
+  readonly tableEntries: number;
+  readonly tableBytes: number;
+  readonly slots: number;
+  readonly control: SharedArrayBuffer;
+  readonly entries: SharedArrayBuffer;
+  /** The primary directory, then the redundant one where the extent has it: a u32 sector a table. */
+  readonly directories: readonly SharedArrayBuffer[];
+}
+
+/** Makes room for the tables of an extent: `slots` of `tableCount` tables can be in memory. */
+export function describeTables(
+  size: { tableCount: number; tableEntries: number; tableBytes: number },
+  slots: number,
+  directories: readonly Uint32Array[],
+): GrainTablesDescription {
+  return {
+    ...size,
+    slots,
+    control: new SharedArrayBuffer(slots * CONTROL_WORDS * 4),
+    entries: new SharedArrayBuffer(slots * size.tableBytes),
+    directories: directories.map((directory) => {
+      const shared = new SharedArrayBuffer(directory.byteLength);
+      new Uint32Array(shared).set(directory);
+      return shared;
+    }),
+  };
+}
+
+export class GrainTables {
+  readonly tableEntries: number;
+  readonly tableBytes: number;
+  /** One directory for each copy of the tables; primary first. */
+  readonly directories: readonly Uint32Array[];
+  readonly #slots: number;
+  readonly #slotWords: number;
+  readonly #control: Int32Array;
+  readonly #entries: Uint32Array;
+  readonly #bytes: Uint8Array;
+  readonly #file: HostFile;
+  readonly #bounds: GrainBounds;
+  readonly #single: Uint32Array;
+
+  constructor(description: GrainTablesDescription, file: HostFile, bounds: GrainBounds) {
+    this.tableEntries = description.tableEntries;
+    this.tableBytes = description.tableBytes;
+    this.directories = description.directories.map((shared) => new Uint32Array(shared));
+    this.#slots = description.slots;
+    this.#slotWords = description.tableBytes / ENTRY_BYTES;
+    this.#control = new Int32Array(description.control);
+    this.#entries = new Uint32Array(description.entries);
+    this.#bytes = new Uint8Array(description.entries);
+    this.#file = file;
+    this.#bounds = bounds;
+    this.#single = new Uint32Array(1);
+  }
+
+  /** The entry of `grain`, or NOT_RESIDENT; takes no lock. */
+  lookup(grain: number): number {
+    const table = Math.floor(grain / this.tableEntries);
+    const slot = table % this.#slots;
+    const control = slot * CONTROL_WORDS;
+    const index = slot * this.#slotWords + (grain - table * this.tableEntries);
+    for (;;) {
+      const sequence = Atomics.load(this.#control, control + SEQUENCE);
+      if ((sequence & 1) !== 0) return NOT_RESIDENT;
+      if (Atomics.load(this.#control, control + TAG) !== table + 1) return NOT_RESIDENT;
+      const entry = Atomics.load(this.#entries, index);
+      if (Atomics.load(this.#control, control + SEQUENCE) === sequence) return entry;
+    }
+  }
+
+  /** The sector of the copy from which `table` is read: the primary unless only the other is good. */
+  source(table: number): number {
+    for (const directory of this.directories) {
+      const sector = Atomics.load(directory, table);
+      if (sector > TABLE_DAMAGED) return sector;
+    }
+    return TABLE_MISSING;
+  }
+
+  /**
+   * Loads the table of `grain` into its slot. Mutex held.
+   *
+   * @returns false when the slot holds another table with changes that are not on disk yet
+   * @throws VmdkError for a table with an entry that cannot be right; the system's error
+   */
+  makeResident(grain: number): boolean {
+    const table = Math.floor(grain / this.tableEntries);
+    const slot = table % this.#slots;
+    const control = slot * CONTROL_WORDS;
+    if (this.#control[control + TAG] === table + 1) return true;
+    if (this.#control[control + STATE] !== 0) return false;
+    Atomics.add(this.#control, control + SEQUENCE, 1);
+    try {
+      Atomics.store(this.#control, control + TAG, 0);
+      this.#load(table, slot);
+      Atomics.store(this.#control, control + TAG, table + 1);
+    } finally {
+      Atomics.add(this.#control, control + SEQUENCE, 1);
+    }
+    return true;
+  }
+
+  #load(table: number, slot: number): void {
+    const first = slot * this.#slotWords;
+    const sector = this.source(table);
+    if (sector === TABLE_MISSING) {
+      this.#entries.fill(GTE_UNALLOCATED, first, first + this.#slotWords);
+      return;
+    }
+    this.#file.read(this.#bytes, slot * this.tableBytes, this.tableBytes, sector * SECTOR_BYTES);
+    const words = this.#entries.subarray(first, first + this.tableEntries);
+    this.#bounds.check(words, table * this.tableEntries);
+  }
+
+  /**
+   * The entry of a grain whose table is not resident, read from the file. Mutex held, so that
+   * nobody can load and change the table meanwhile.
+   */
+  readEntry(grain: number): number {
+    const table = Math.floor(grain / this.tableEntries);
+    const sector = this.source(table);
+    if (sector === TABLE_MISSING) return GTE_UNALLOCATED;
+    const offset = (grain - table * this.tableEntries) * ENTRY_BYTES;
+    const bytes = new Uint8Array(this.#single.buffer);
+    this.#file.read(bytes, 0, ENTRY_BYTES, sector * SECTOR_BYTES + offset);
+    this.#bounds.check(this.#single, grain);
+    return this.#single[0] ?? GTE_UNALLOCATED;
+  }
+
+  /** Sets the entry of `grain`, whose table is resident, and marks the table. Mutex held. */
+  set(grain: number, entry: number): void {
+    const table = Math.floor(grain / this.tableEntries);
+    const first = (table % this.#slots) * this.#slotWords;
+    Atomics.store(this.#entries, first + (grain - table * this.tableEntries), entry);
+    this.markDirty(table);
+  }
+
+  /** Marks a resident table as changed. Mutex held. */
+  markDirty(table: number): void {
+    Atomics.or(this.#control, (table % this.#slots) * CONTROL_WORDS + STATE, DIRTY);
+  }
+
+  /**
+   * Copies changed tables to `target`, at most as many as fit, and takes them for writing. Mutex
+   * held. Entries not yet set when this is called are not in the copy.
+   *
+   * @returns the tables copied, in ascending order
+   */
+  snapshot(target: Uint8Array): number[] {
+    const tables: number[] = [];
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const control = slot * CONTROL_WORDS;
+      if (((this.#control[control + STATE] ?? 0) & DIRTY) !== 0)
+        tables.push((this.#control[control + TAG] ?? 0) - 1);
+    }
+    tables.sort((a, b) => a - b);
+    tables.length = Math.min(tables.length, Math.floor(target.length / this.tableBytes));
+    tables.forEach((table, index) => {
+      const slot = table % this.#slots;
+      const start = slot * this.tableBytes;
+      target.set(this.#bytes.subarray(start, start + this.tableBytes), index * this.tableBytes);
+      Atomics.store(this.#control, slot * CONTROL_WORDS + STATE, WRITING);
+    });
+    return tables;
+  }
+
+  /** Ends the writing of a snapshot's `tables`: where it failed they are dirty again. Mutex held. */
+  written(tables: readonly number[], succeeded: boolean): void {
+    for (const table of tables) {
+      const state = (table % this.#slots) * CONTROL_WORDS + STATE;
+      Atomics.and(this.#control, state, ~WRITING);
+      if (!succeeded) Atomics.or(this.#control, state, DIRTY);
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * One file of an image on the host: whole reads and writes at byte offsets, and the barrier. All
+ * I/O of the engine passes here. A descriptor number is good in every thread of the process.
+ */
+import { closeSync, fdatasyncSync, fstatSync, readSync, writeSync } from 'node:fs';
+import { systemError } from '../errno.js';
+
+/** A file as it travels between threads. */
+export interface HostFileDescription {
+  readonly fd: number;
+  /** For messages. */
+  readonly path: string;
+}
+
+export class HostFile {
+  readonly path: string;
+  readonly #fd: number;
+
+  constructor(description: HostFileDescription) {
+    this.path = description.path;
+    this.#fd = description.fd;
+  }
+
+  /** Fills `length` bytes of `target`; bytes past the end of the file read as zeros. */
+  read(target: Uint8Array, targetOffset: number, length: number, position: number): void {
+    let done = 0;
+    while (done < length) {
+      const count = readSync(this.#fd, target, targetOffset + done, length - done, position + done);
+      if (count === 0) {
+        target.fill(0, targetOffset + done, targetOffset + length);
+        return;
+      }
+      done += count;
+    }
+  }
+
+  /** Writes all of `length` bytes, or throws the system's error. */
+  write(source: Uint8Array, sourceOffset: number, length: number, position: number): void {
+    let done = 0;
+    while (done < length) {
+      const count = writeSync(
+        this.#fd,
+        source,
+        sourceOffset + done,
+        length - done,
+        position + done,
+      );
+      if (count === 0) throw systemError('EIO', `${this.path}: the host wrote nothing`);
+      done += count;
+    }
+  }
+
+  /** Waits until everything written to the file is durable, its length included. */
+  sync(): void {
+    fdatasyncSync(this.#fd);
+  }
+
+  /** Length of the file in bytes, asked from the system; never on the write path. */
+  length(): number {
+    return fstatSync(this.#fd).size;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * One image of a chain: extents one behind the other, over a parent. It finds the extents of a
+ * range, enforces their access, and does what happens once for the whole image: the CID changes
+ * before the first write, so that children of an older state can tell.
+ */
+import { systemError } from '../errno.js';
+import type { ExtentAccess } from '../vmdk/extent-line.js';
+import type { BlockDevice } from './block-device.js';
+import type { Extent } from './extent.js';
+import { FlatExtent, type FlatExtentDescription } from './flat-extent.js';
+import { HostFile, type HostFileDescription } from './host-file.js';
+import { LayerState } from './layer-state.js';
+import { SparseExtent, type SparseExtentDescription } from './sparse-extent.js';
+import { ZeroExtent, type ZeroExtentDescription } from './zero-extent.js';
+
+/** Any extent as it travels between threads. */
+export type ExtentDescription =
+  FlatExtentDescription | SparseExtentDescription | ZeroExtentDescription;
+
+/** The file with the descriptor, and what to write to it so that the CID changes. */
+export interface DescriptorFile {
+  readonly file: HostFileDescription;
+  /** Whether `file` is no extent's, and to be closed with the layer. */
+  readonly isOwnFile: boolean;
+  /** Empty for a layer that is not written. */
+  readonly cidWrites: readonly { readonly position: number; readonly bytes: Uint8Array }[];
+}
+
+/** A layer as it travels between threads: sizes, descriptors of open files and shared memory. */
+export interface LayerDescription {
+  /** The image file, for messages. */
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly extents: readonly ExtentDescription[];
+  readonly access: readonly ExtentAccess[];
+  readonly state: SharedArrayBuffer;
+  readonly descriptor: DescriptorFile;
+}
+
+export class ImageLayer implements BlockDevice {
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly #path: string;
+  readonly #extents: readonly Extent[];
+  readonly #access: readonly ExtentAccess[];
+  readonly #hasProtected: boolean;
+  readonly #state: LayerState;
+  readonly #parent: BlockDevice | undefined;
+  readonly #descriptor: DescriptorFile;
+
+  constructor(description: LayerDescription, parent: BlockDevice | undefined) {
+    this.size = description.size;
+    this.readOnly = description.readOnly;
+    this.#path = description.path;
+    this.#access = description.access;
+    this.#hasProtected = description.access.includes('RDONLY');
+    this.#state = new LayerState(description.state);
+    this.#parent = parent;
+    this.#descriptor = description.descriptor;
+    this.#extents = description.extents.map((extent) => this.#attach(extent));
+  }
+
+  #attach(description: ExtentDescription): Extent {
+    switch (description.kind) {
+      case 'flat':
+        return new FlatExtent(description, this.#state);
+      case 'sparse':
+        return new SparseExtent(description, this.#parent, this.#state, () => {
+          this.flush();
+        });
+      case 'zero':
+      case 'noaccess':
+        return new ZeroExtent(description);
+    }
+  }
+
+  read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
+    for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
+      const extent = this.#extent(index);
+      const at = offset + done - extent.start;
+      const count = Math.min(length - done, extent.size - at);
+      extent.read(target, targetOffset + done, count, at);
+      done += count;
+    }
+  }
+
+  write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
+    this.#beginWriting(offset, length);
+    for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
+      const extent = this.#extent(index);
+      const at = offset + done - extent.start;
+      const count = Math.min(length - done, extent.size - at);
+      extent.write(source, sourceOffset + done, count, at);
+      done += count;
+    }
+  }
+
+  zero(offset: number, length: number): void {
+    this.#beginWriting(offset, length);
+    for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
+      const extent = this.#extent(index);
+      const at = offset + done - extent.start;
+      const count = Math.min(length - done, extent.size - at);
+      extent.zero(at, count);
+      done += count;
+    }
+  }
+
+  flush(): void {
+    if (this.readOnly) return;
+    this.#state.flushMutex.lock();
+    try {
+      this.#state.assertSound(this.#path);
+      this.#flushDescriptor();
+      for (const extent of this.#extents) extent.flush();
+    } finally {
+      this.#state.flushMutex.unlock();
+    }
+  }
+
+  nextData(offset: number): number {
+    return this.#seek(offset, (extent, at) => extent.nextData(at));
+  }
+
+  nextHole(offset: number): number {
+    return this.#seek(offset, (extent, at) => extent.nextHole(at));
+  }
+
+  allocatedBytes(): number {
+    let total = this.#parent?.allocatedBytes() ?? 0;
+    for (const extent of this.#extents) total += extent.allocatedBytes();
+    return Math.min(total, this.size);
+  }
+
+  close(): void {
+    try {
+      this.flush();
+      if (!this.readOnly) for (const extent of this.#extents) extent.finish();
+    } finally {
+      for (const extent of this.#extents) extent.close();
+      if (this.#descriptor.isOwnFile) new HostFile(this.#descriptor.file).close();
+      this.#parent?.close();
+    }
+  }
+
+  /** Index of the extent that holds `offset`. */
+  #indexAt(offset: number): number {
+    let low = 0;
+    let high = this.#extents.length - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((this.#extents[middle]?.start ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #extent(index: number): Extent {
+    const extent = this.#extents[index];
+    if (extent === undefined) throw systemError('EINVAL', `${this.#path}: range past the end`);
+    return extent;
+  }
+
+  #seek(offset: number, find: (extent: Extent, at: number) => number): number {
+    for (let index = this.#indexAt(offset), at = offset; at < this.size; index++) {
+      const extent = this.#extents[index];
+      if (extent === undefined) break;
+      const found = find(extent, at - extent.start);
+      if (found < extent.size) return extent.start + found;
+      at = extent.start + extent.size;
+    }
+    return this.size;
+  }
+
+  /** Refuses what may not be written before any of it is, and changes the CID the first time. */
+  #beginWriting(offset: number, length: number): void {
+    if (this.readOnly) throw systemError('EROFS', `${this.#path}: opened read-only`);
+    this.#state.assertSound(this.#path);
+    if (this.#hasProtected) this.#assertWritable(offset, length);
+    if (!this.#state.isCidChanged) this.#changeCid();
+  }
+
+  #assertWritable(offset: number, length: number): void {
+    const last = this.#indexAt(offset + Math.max(length, 1) - 1);
+    for (let index = this.#indexAt(offset); index <= last; index++) {
+      if (this.#access[index] !== 'RDONLY') continue;
+      throw systemError('EROFS', `${this.#path}: extent ${index + 1} is RDONLY`);
+    }
+  }
+
+  #changeCid(): void {
+    this.#state.mutex.lock();
+    try {
+      if (this.#state.isCidChanged) return;
+      const file = new HostFile(this.#descriptor.file);
+      for (const { bytes, position } of this.#descriptor.cidWrites) {
+        file.write(bytes, 0, bytes.length, position);
+      }
+      this.#state.cidChanged();
+    } finally {
+      this.#state.mutex.unlock();
+    }
+  }
+
+  #flushDescriptor(): void {
+    if (!this.#state.takeDescriptorDirty()) return;
+    const file = new HostFile(this.#descriptor.file);
+    this.#state.barrier(() => {
+      file.sync();
+    });
+  }
+}

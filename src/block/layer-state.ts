@@ -1,0 +1,71 @@
+/**
+ * What the threads share about one layer (one image of a chain): its two mutexes and its flags.
+ *
+ * `mutex` is held to load a table, to allocate with its fill, and to copy tables for a flush; never
+ * for data of grains that are already allocated. `flushMutex` is held for a whole flush, so that a
+ * caller of fsync never returns while another thread is still writing what it waits for. The flush
+ * mutex is taken first.
+ *
+ * After a failed fdatasync Linux marks the lost pages clean and the next call succeeds, so nobody
+ * can know what is on disk: the layer is then broken, and writes and flushes answer EIO until the
+ * image is opened again.
+ */
+import { systemError } from '../errno.js';
+import { MUTEX_WORDS, SharedMutex } from '../os/shared-mutex.js';
+
+const FLUSH_MUTEX = MUTEX_WORDS;
+const BROKEN = 2 * MUTEX_WORDS;
+const CID_CHANGED = BROKEN + 1;
+const DESCRIPTOR_DIRTY = BROKEN + 2;
+const WORDS = BROKEN + 3;
+
+/** Shared memory for one layer's state. */
+export function newLayerState(): SharedArrayBuffer {
+  return new SharedArrayBuffer(WORDS * 4);
+}
+
+export class LayerState {
+  readonly mutex: SharedMutex;
+  readonly flushMutex: SharedMutex;
+  readonly #words: Int32Array;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.#words = new Int32Array(shared);
+    this.mutex = new SharedMutex(this.#words, 0);
+    this.flushMutex = new SharedMutex(this.#words, FLUSH_MUTEX);
+  }
+
+  /** @throws EIO when an earlier barrier failed */
+  assertSound(path: string): void {
+    if (Atomics.load(this.#words, BROKEN) === 0) return;
+    throw systemError(
+      'EIO',
+      `${path}: an earlier fdatasync failed; unmount, check the disk, mount again`,
+    );
+  }
+
+  /** Runs a barrier; where it fails the layer is broken from then on. */
+  barrier(sync: () => void): void {
+    try {
+      sync();
+    } catch (error) {
+      Atomics.store(this.#words, BROKEN, 1);
+      throw error;
+    }
+  }
+
+  get isCidChanged(): boolean {
+    return Atomics.load(this.#words, CID_CHANGED) === 1;
+  }
+
+  /** The CID was written: it changes once for as long as the image is open. */
+  cidChanged(): void {
+    Atomics.store(this.#words, CID_CHANGED, 1);
+    Atomics.store(this.#words, DESCRIPTOR_DIRTY, 1);
+  }
+
+  /** Whether the descriptor was written since this was last asked. */
+  takeDescriptorDirty(): boolean {
+    return Atomics.exchange(this.#words, DESCRIPTOR_DIRTY, 0) === 1;
+  }
+}

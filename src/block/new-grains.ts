@@ -1,0 +1,154 @@
+/**
+ * Writing where a sparse extent holds nothing yet. A request is turned into runs of new grains;
+ * each run gets one stretch of the file and one write of the user's bytes. Where they do not cover
+ * the first or the last grain of the run, what lies beneath (the parent, never anything for a
+ * zeroed grain) is written around them, not over them. Zeros around them need no write: the stretch
+ * was never written before. Entries enter the tables only after all of these writes have returned.
+ *
+ * Bytes that would change nothing, zeros over a hole, allocate nothing.
+ *
+ * The layer's mutex is held from the look at the entries to the last `set`, so two writers to the
+ * same new grain follow one another, and the second finds it allocated.
+ */
+import { isZero } from '../binary/zeros.js';
+import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
+import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
+import type { SparseParts } from './sparse-parts.js';
+
+/** What lies beneath a part of a grain, on its way around the user's bytes; one for each thread. */
+const FILL = new Uint8Array(GRAIN_SECTORS_MAX * SECTOR_BYTES);
+
+export class NewGrains {
+  readonly #parts: SparseParts;
+  readonly #makeRoom: () => void;
+
+  /** @param makeRoom flushes, so that a slot can be given to another table; mutex not held */
+  constructor(parts: SparseParts, makeRoom: () => void) {
+    this.#parts = parts;
+    this.#makeRoom = makeRoom;
+  }
+
+  /**
+   * Writes the beginning of a request whose first grain was seen unallocated.
+   *
+   * @returns how many bytes are done; 0 where another thread allocated the grain first
+   */
+  write(source: Uint8Array, sourceOffset: number, length: number, offset: number): number {
+    const { grainBytes, tables } = this.#parts;
+    const grain = Math.floor(offset / grainBytes);
+    const end = this.#lockTable(grain, offset + length);
+    try {
+      if (isAllocated(tables.lookup(grain))) return 0;
+      const nothing = this.#skip(source, sourceOffset, offset, end);
+      if (nothing > 0) return nothing;
+      const runEnd = this.#runEnd(source, sourceOffset, offset, end);
+      this.#allocate(source, sourceOffset, offset, runEnd);
+      return runEnd - offset;
+    } finally {
+      this.#parts.state.mutex.unlock();
+    }
+  }
+
+  /** Makes a whole grain read as zeros by its entry alone; the header allows it. */
+  zeroWhole(grain: number): void {
+    const { allocator, tables, grainBytes } = this.#parts;
+    this.#lockTable(grain, (grain + 1) * grainBytes);
+    try {
+      this.#ensureTable(grain);
+      if (isAllocated(tables.lookup(grain))) allocator.leaveGrain();
+      tables.set(grain, GTE_ZEROED);
+    } finally {
+      this.#parts.state.mutex.unlock();
+    }
+  }
+
+  /**
+   * Takes the mutex with the table of `grain` resident.
+   *
+   * @returns `end`, or where that table's grains end: a run never leaves its table
+   */
+  #lockTable(grain: number, end: number): number {
+    const { state, tables, grainBytes } = this.#parts;
+    for (;;) {
+      state.mutex.lock();
+      let isResident = false;
+      try {
+        isResident = tables.makeResident(grain);
+      } finally {
+        if (!isResident) state.mutex.unlock();
+      }
+      if (isResident) break;
+      this.#makeRoom();
+    }
+    const table = Math.floor(grain / tables.tableEntries);
+    return Math.min(end, (table + 1) * tables.tableEntries * grainBytes);
+  }
+
+  /** Bytes at the start of the request that would change nothing: grain by grain, zeros over a hole. */
+  #skip(source: Uint8Array, sourceOffset: number, offset: number, end: number): number {
+    let at = offset;
+    while (at < end && this.#changesNothing(source, sourceOffset + at - offset, at, end)) {
+      at = Math.min(end, this.#grainEnd(at));
+    }
+    return at - offset;
+  }
+
+  #changesNothing(source: Uint8Array, sourceOffset: number, at: number, end: number): boolean {
+    const { beneath, grainBytes, tables } = this.#parts;
+    const length = Math.min(end, this.#grainEnd(at)) - at;
+    const entry = tables.lookup(Math.floor(at / grainBytes));
+    if (isAllocated(entry) || !isZero(source, sourceOffset, length)) return false;
+    return entry === GTE_ZEROED || beneath.isHole(at, length);
+  }
+
+  /** Where the run of new grains that begins at `offset` ends: at an allocated or a skipped one. */
+  #runEnd(source: Uint8Array, sourceOffset: number, offset: number, end: number): number {
+    const { grainBytes, tables } = this.#parts;
+    let at = Math.min(end, this.#grainEnd(offset));
+    while (at < end) {
+      if (isAllocated(tables.lookup(Math.floor(at / grainBytes)))) break;
+      if (this.#changesNothing(source, sourceOffset + at - offset, at, end)) break;
+      at = Math.min(end, this.#grainEnd(at));
+    }
+    return at;
+  }
+
+  #allocate(source: Uint8Array, sourceOffset: number, offset: number, end: number): void {
+    const { allocator, file, flags, grainBytes, size, tables } = this.#parts;
+    const first = Math.floor(offset / grainBytes);
+    const last = Math.floor((end - 1) / grainBytes);
+    const start = first * grainBytes;
+    this.#ensureTable(first);
+    const place = allocator.takeGrains(last - first + 1);
+    file.write(source, sourceOffset, end - offset, place + offset - start);
+    this.#fillFromBeneath(first, start, offset, place);
+    const tailEnd = Math.min(size, (last + 1) * grainBytes);
+    this.#fillFromBeneath(last, end, tailEnd, place + end - start);
+    flags.markData();
+    for (let grain = first; grain <= last; grain++) {
+      tables.set(grain, (place + (grain - first) * grainBytes) / SECTOR_BYTES);
+    }
+  }
+
+  /** Writes what lies beneath `[from, to)`, a part of `grain`, at `place`; zeros are there already. */
+  #fillFromBeneath(grain: number, from: number, to: number, place: number): void {
+    const { beneath, file, tables } = this.#parts;
+    const length = to - from;
+    if (length <= 0 || tables.lookup(grain) !== GTE_UNALLOCATED) return;
+    if (beneath.isHole(from, length)) return;
+    beneath.read(FILL, 0, length, from);
+    if (!isZero(FILL, 0, length)) file.write(FILL, 0, length, place);
+  }
+
+  /** The table of `grain` is about to change: it gets a place, and a flush will look for it. */
+  #ensureTable(grain: number): void {
+    const { allocator, flags, tables } = this.#parts;
+    flags.markTables();
+    allocator.ensureTable(tables, Math.floor(grain / tables.tableEntries));
+  }
+
+  #grainEnd(offset: number): number {
+    const { grainBytes } = this.#parts;
+    return (Math.floor(offset / grainBytes) + 1) * grainBytes;
+  }
+}

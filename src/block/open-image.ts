@@ -1,0 +1,164 @@
+/**
+ * Opening a disk: the image file, its parents down to the base, and their extents. The result is a
+ * plain description that can be posted to any thread; `attachImage` makes a working device of it.
+ */
+import { decodeFileName } from '../vmdk/descriptor.js';
+import { formatCid } from '../vmdk/cid.js';
+import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import type { BlockDevice } from './block-device.js';
+import { ImageLayer, type ExtentDescription, type LayerDescription } from './image-layer.js';
+import { newLayerState } from './layer-state.js';
+import { findBeside, openLayer, type OpenedLayer } from './open-layer.js';
+import { OpenedFiles } from './opened-files.js';
+import type { CheckedSparse } from './open-sparse.js';
+
+/** Memory for grain tables of one image, parents included, unless told otherwise: bytes. */
+const TABLE_MEMORY_DEFAULT = 256 * 1024 * 1024;
+
+export interface OpenOptions {
+  readonly readOnly: boolean;
+  /** Most memory for grain tables, in bytes. */
+  readonly tableMemory?: number;
+}
+
+/** An open disk as it travels between threads: the image first, then its parents. */
+export interface ImageDescription {
+  readonly layers: readonly LayerDescription[];
+}
+
+/** An open disk: how to attach it elsewhere, what was found, and the device of this thread. */
+export interface OpenedImage {
+  readonly description: ImageDescription;
+  readonly chain: readonly OpenedLayer[];
+  readonly device: BlockDevice;
+}
+
+/**
+ * Opens the disk whose image file is `path`; parents are opened read-only. Only the thread that
+ * opened it closes it.
+ *
+ * @throws VmdkError that says what is wrong with the image, a parent or an extent; the system's error
+ */
+export function openImage(path: string, options: OpenOptions): OpenedImage {
+  const files = new OpenedFiles();
+  try {
+    const chain = openChain(files, path, options.readOnly);
+    const sparse = chain.flatMap((layer) =>
+      layer.extents.map(({ description }) => description).filter(isSparse),
+    );
+    const share = tableShare(sparse, options.tableMemory ?? TABLE_MEMORY_DEFAULT);
+    const layers = chain.map((layer, depth) =>
+      describeLayer(layer, depth > 0 || options.readOnly, share),
+    );
+    const description = { layers };
+    return { description, chain, device: attachImage(description) };
+  } catch (error) {
+    files.closeAll();
+    throw error;
+  }
+}
+
+/** A device over an image that some thread has open. */
+export function attachImage(description: ImageDescription): BlockDevice {
+  const device = description.layers.reduceRight<BlockDevice | undefined>(
+    (parent, layer) => new ImageLayer(layer, parent),
+    undefined,
+  );
+  if (device === undefined) throw new RangeError('an image has at least one layer');
+  return device;
+}
+
+function openChain(files: OpenedFiles, path: string, readOnly: boolean): OpenedLayer[] {
+  const first = openLayer(files, path, readOnly);
+  const chain = [first];
+  const seen = new Set([first.identity]);
+  for (
+    let child = first;
+    child.descriptor.parentFileNameHint !== undefined || child.descriptor.parentCid !== undefined;
+  ) {
+    if (chain.length === CHAIN_LENGTH_MAX) {
+      throw new VmdkError(
+        'VMDK_CHAIN_TOO_LONG',
+        path,
+        `has more than ${CHAIN_LENGTH_MAX} links to its base`,
+      );
+    }
+    const parent = openLayer(files, parentPath(child), true);
+    if (seen.has(parent.identity)) {
+      throw new VmdkError(
+        'VMDK_CHAIN_LOOP',
+        child.path,
+        `its parent ${parent.path} is also its child; the chain has no base`,
+      );
+    }
+    assertCid(child, parent);
+    seen.add(parent.identity);
+    chain.push(parent);
+    child = parent;
+  }
+  return chain;
+}
+
+function parentPath(child: OpenedLayer): string {
+  const hint = child.descriptor.parentFileNameHint;
+  if (hint === undefined) {
+    throw new VmdkError(
+      'VMDK_BAD_DESCRIPTOR',
+      child.path,
+      `has a parentCID (${formatCid(child.descriptor.parentCid ?? 0)}) but no parentFileNameHint that names the parent`,
+    );
+  }
+  const name = decodeFileName(hint, child.descriptor);
+  const path = findBeside(child.path, name);
+  if (path !== undefined) return path;
+  throw new VmdkError(
+    'VMDK_MISSING_FILE',
+    child.path,
+    `its parent ${JSON.stringify(name)} does not exist`,
+  );
+}
+
+function assertCid(child: OpenedLayer, parent: OpenedLayer): void {
+  const expected = child.descriptor.parentCid;
+  const found = parent.descriptor.cid;
+  if (expected === undefined || expected === found) return;
+  throw new VmdkError(
+    'VMDK_CID_MISMATCH',
+    child.path,
+    `expects parent CID ${formatCid(expected)}, but ${parent.path} has CID ${found === undefined ? 'none' : formatCid(found)}; the parent was modified after the child was made`,
+  );
+}
+
+function isSparse(description: ExtentDescription | CheckedSparse): description is CheckedSparse {
+  return 'describe' in description;
+}
+
+/** How many slots an extent gets: one for each table where they all fit, else its share. */
+function tableShare(
+  extents: readonly CheckedSparse[],
+  memory: number,
+): (extent: CheckedSparse) => number {
+  const wanted = extents.reduce((sum, extent) => sum + extent.tableCount * extent.tableBytes, 0);
+  const part = Math.min(1, memory / Math.max(1, wanted));
+  return (extent) => Math.max(1, Math.floor(extent.tableCount * part));
+}
+
+function describeLayer(
+  layer: OpenedLayer,
+  readOnly: boolean,
+  share: (extent: CheckedSparse) => number,
+): LayerDescription {
+  const writable = layer.extents.some(({ line }) => line.access === 'RW');
+  return {
+    path: layer.path,
+    size: layer.size,
+    readOnly: readOnly || !writable,
+    extents: layer.extents.map(({ description }) =>
+      isSparse(description) ? description.describe(share(description)) : description,
+    ),
+    access: layer.extents.map(({ line }) => line.access),
+    state: newLayerState(),
+    descriptor: layer.descriptorFile,
+  };
+}

@@ -1,0 +1,302 @@
+/**
+ * Opening one image file, of any kind, without its parent: a sparse file with its descriptor
+ * inside, or a descriptor that names its extents.
+ */
+import { dirname, join, resolve } from 'node:path';
+import { realpathSync, statSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { newCid } from '../vmdk/cid.js';
+import {
+  changeCid,
+  decodeFileName,
+  looksLikeDescriptor,
+  parseDescriptor,
+  type Descriptor,
+} from '../vmdk/descriptor.js';
+import type { ExtentLine } from '../vmdk/extent-line.js';
+import { DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
+import {
+  decodeSparseHeader,
+  SPARSE_MAGICNUMBER,
+  SPARSE_MAGICNUMBER_INCOMPLETE,
+  type SparseHeader,
+} from '../vmdk/sparse-extent-header.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import { HostFile } from './host-file.js';
+import type { DescriptorFile, ExtentDescription } from './image-layer.js';
+import { checkSparse, type CheckedSparse } from './open-sparse.js';
+import type { OpenedFile, OpenedFiles } from './opened-files.js';
+
+/** An extent that is open: described, or sparse and waiting for its table memory. */
+export interface OpenedExtent {
+  readonly line: ExtentLine;
+  /** The extent's file; undefined where it has none. */
+  readonly path: string | undefined;
+  readonly fd: number | undefined;
+  readonly description: ExtentDescription | CheckedSparse;
+}
+
+/** An image file that is open and checked. */
+export interface OpenedLayer {
+  readonly path: string;
+  readonly identity: string;
+  readonly descriptor: Descriptor;
+  readonly extents: readonly OpenedExtent[];
+  /** Bytes. */
+  readonly size: number;
+  readonly descriptorFile: DescriptorFile;
+  /** Whether a sparse extent's header says that it was not closed. */
+  readonly isUnclean: boolean;
+}
+
+/** Where a descriptor lies: all of `file`, or a part of a sparse file. */
+interface DescriptorPlace {
+  readonly file: OpenedFile;
+  readonly offset: number;
+  /** Bytes that it may take. */
+  readonly room: number;
+  readonly descriptor: Descriptor;
+  /** The header of the sparse file it is embedded in, which is then the first extent. */
+  readonly embeddedIn: SparseHeader | undefined;
+}
+
+/**
+ * Opens the image file at `path`.
+ *
+ * @throws VmdkError that says what is wrong with it; the system's error
+ */
+export function openLayer(files: OpenedFiles, path: string, readOnly: boolean): OpenedLayer {
+  const place = findDescriptor(files.open(path, readOnly));
+  const { descriptor, file } = place;
+  assertUsable(descriptor, path, readOnly);
+  const extents: OpenedExtent[] = [];
+  let size = 0;
+  for (const line of descriptor.extents) {
+    extents.push(openExtent(files, place, line, size, readOnly));
+    size += line.size;
+  }
+  if (!Number.isSafeInteger(size)) {
+    throw new VmdkError(
+      'VMDK_BAD_CAPACITY',
+      path,
+      `its extents add up to ${size} bytes, more than can be addressed`,
+    );
+  }
+  return {
+    path,
+    identity: file.identity,
+    descriptor,
+    extents,
+    size,
+    descriptorFile: {
+      file: { fd: file.fd, path },
+      isOwnFile: !extents.some((extent) => extent.fd === file.fd),
+      cidWrites: readOnly ? [] : planCidChange(place),
+    },
+    isUnclean: place.embeddedIn?.uncleanShutdown ?? false,
+  };
+}
+
+function findDescriptor(file: OpenedFile): DescriptorPlace {
+  const head = readBytes(file, 0, Math.min(file.length, SECTOR_BYTES));
+  const magic = head.length >= 4 ? head.readUInt32LE(0) : 0;
+  if (magic === SPARSE_MAGICNUMBER || magic === SPARSE_MAGICNUMBER_INCOMPLETE) {
+    return findEmbedded(file, head);
+  }
+  assertKnownKind(file, head);
+  if (file.length > DESCRIPTOR_BYTES_MAX) throw notVmdk(file);
+  const text = readBytes(file, 0, file.length).toString('latin1');
+  if (!looksLikeDescriptor(text)) throw notVmdk(file);
+  const descriptor = parseDescriptor(text, file.path);
+  return { file, offset: 0, room: DESCRIPTOR_BYTES_MAX, descriptor, embeddedIn: undefined };
+}
+
+function findEmbedded(file: OpenedFile, head: Buffer): DescriptorPlace {
+  if (head.length < SECTOR_BYTES) {
+    throw new VmdkError(
+      'VMDK_TRUNCATED',
+      file.path,
+      `has only ${file.length} bytes, less than a header (${SECTOR_BYTES}); it is truncated`,
+    );
+  }
+  const header = decodeSparseHeader(head, file.path);
+  if (header.descriptorOffset === 0) {
+    throw new VmdkError(
+      'VMDK_NO_DESCRIPTOR',
+      file.path,
+      'is one extent of a split disk and has no descriptor; open the disk by its descriptor file (NAME.vmdk for NAME-s001.vmdk)',
+    );
+  }
+  const end = header.descriptorOffset + header.descriptorBytes;
+  if (end > file.length) {
+    throw new VmdkError(
+      'VMDK_TRUNCATED',
+      file.path,
+      `its descriptor ends at byte ${end}, but the file has only ${file.length} bytes; it is truncated or corrupt`,
+    );
+  }
+  const text = readBytes(file, header.descriptorOffset, header.descriptorBytes).toString('latin1');
+  if (!looksLikeDescriptor(text)) {
+    throw new VmdkError(
+      'VMDK_BAD_DESCRIPTOR',
+      file.path,
+      `there is no descriptor at byte ${header.descriptorOffset}; the image is corrupt`,
+    );
+  }
+  return {
+    file,
+    offset: header.descriptorOffset,
+    room: header.descriptorBytes,
+    descriptor: parseDescriptor(text, file.path),
+    // A header without capacity is a wrapper around a descriptor of flat extents.
+    embeddedIn: header.capacity === 0 ? undefined : header,
+  };
+}
+
+const OTHER_KINDS: readonly (readonly [magic: string, kind: string])[] = [
+  ['COWD', 'an ESX delta extent (COWD)'],
+  ['\xbe\xba\xfe\xca\0\0\0\0', 'an seSparse extent'],
+];
+
+function assertKnownKind(file: OpenedFile, head: Buffer): void {
+  const kind = OTHER_KINDS.find(([magic]) => head.toString('latin1').startsWith(magic))?.[1];
+  if (kind === undefined) return;
+  throw new VmdkError('VMDK_UNSUPPORTED', file.path, `is ${kind}, which this version cannot open`);
+}
+
+function assertUsable(descriptor: Descriptor, path: string, readOnly: boolean): void {
+  if (descriptor.isEncrypted) {
+    throw new VmdkError(
+      'VMDK_ENCRYPTED',
+      path,
+      'the disk is encrypted; decrypt it with VMware first',
+    );
+  }
+  if (descriptor.extents.length === 0) {
+    throw new VmdkError(
+      'VMDK_NO_EXTENTS',
+      path,
+      'its descriptor names no extent; the image is corrupt',
+    );
+  }
+  if (!readOnly && descriptor.changeTrackPath !== undefined) {
+    throw new VmdkError(
+      'VMDK_READ_ONLY',
+      path,
+      `its changes are tracked in ${JSON.stringify(descriptor.changeTrackPath)}, which writing would falsify; it can be mounted with -o ro`,
+    );
+  }
+}
+
+function openExtent(
+  files: OpenedFiles,
+  place: DescriptorPlace,
+  line: ExtentLine,
+  start: number,
+  readOnly: boolean,
+): OpenedExtent {
+  const base = { start, size: line.size };
+  const { path } = place.file;
+  if (line.access === 'NOACCESS' || line.type === 'ZERO') {
+    const kind = line.access === 'NOACCESS' ? 'noaccess' : 'zero';
+    return { line, path: undefined, fd: undefined, description: { kind, ...base, path } };
+  }
+  if (start === 0 && place.embeddedIn !== undefined) {
+    // The name in an embedded descriptor is what the file was called when it was made.
+    const description = checkSparse(place.file, place.embeddedIn, base, readOnly);
+    return { line, path, fd: place.file.fd, description };
+  }
+  const isReadOnly = readOnly || line.access === 'RDONLY';
+  switch (line.type) {
+    case 'FLAT':
+    case 'VMFS': {
+      const file = openExtentFile(files, place, line, isReadOnly);
+      assertFlatLength(file, line);
+      const dirty = new SharedArrayBuffer(4);
+      const description = {
+        kind: 'flat' as const,
+        ...base,
+        file,
+        fileOffset: line.fileOffset,
+        dirty,
+      };
+      return { line, path: file.path, fd: file.fd, description };
+    }
+    case 'SPARSE': {
+      const file = openExtentFile(files, place, line, isReadOnly);
+      const header = decodeSparseHeader(readBytes(file, 0, SECTOR_BYTES), file.path);
+      return {
+        line,
+        path: file.path,
+        fd: file.fd,
+        description: checkSparse(file, header, base, isReadOnly),
+      };
+    }
+    default:
+      throw new VmdkError(
+        'VMDK_UNSUPPORTED',
+        path,
+        `descriptor line ${line.lineNumber} has an extent of type ${line.type}, which this version cannot open`,
+      );
+  }
+}
+
+function openExtentFile(
+  files: OpenedFiles,
+  place: DescriptorPlace,
+  line: ExtentLine,
+  readOnly: boolean,
+): OpenedFile {
+  const name = decodeFileName(line.fileName, place.descriptor);
+  const path = findBeside(place.file.path, name);
+  if (path === undefined) {
+    throw new VmdkError(
+      'VMDK_MISSING_FILE',
+      place.file.path,
+      `extent file ${JSON.stringify(name)} (descriptor line ${line.lineNumber}) does not exist; put it beside the descriptor`,
+    );
+  }
+  return files.open(path, readOnly);
+}
+
+/**
+ * The file that `name` means in the image at `from`: absolute, or beside the image as it was named,
+ * or beside the file that name is a link to; undefined where there is none.
+ */
+export function findBeside(from: string, name: string): string | undefined {
+  const candidates = [resolve(dirname(from), name), join(dirname(realpathSync(from)), name)];
+  return candidates.find((path) => statSync(path, { throwIfNoEntry: false }) !== undefined);
+}
+
+function assertFlatLength(file: OpenedFile, line: ExtentLine): void {
+  const needed = line.fileOffset + line.size;
+  if (file.length >= needed) return;
+  throw new VmdkError(
+    'VMDK_TRUNCATED',
+    file.path,
+    `the extent needs ${needed} bytes (descriptor line ${line.lineNumber}), but the file has only ${file.length}; it is truncated`,
+  );
+}
+
+function planCidChange(place: DescriptorPlace): DescriptorFile['cidWrites'] {
+  const { descriptor, file, offset } = place;
+  const cid = newCid(descriptor.cid, () => randomBytes(4).readUInt32LE(0));
+  return changeCid(descriptor, cid, place.room, file.path).map((change) => ({
+    position: offset + change.start,
+    bytes: Buffer.from(change.text, 'latin1'),
+  }));
+}
+
+function readBytes(file: OpenedFile, position: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  new HostFile(file).read(bytes, 0, length, position);
+  return bytes;
+}
+
+function notVmdk(file: OpenedFile): VmdkError {
+  return new VmdkError(
+    'VMDK_NOT_VMDK',
+    file.path,
+    'is not a VMDK (neither a sparse header nor a descriptor found)',
+  );
+}

@@ -1,0 +1,269 @@
+/**
+ * A hosted sparse extent: grains found through tables.
+ *
+ * A read resolves grain by grain and joins neighbours: grains that follow one another in the file
+ * are one read, grains that hold nothing are one read of what lies beneath. A write does the same
+ * for grains that are allocated, without a lock, and hands the others to `NewGrains`. Grains never
+ * move while the image is open, so a place once resolved stays good.
+ *
+ * The header's uncleanShutdown is set before the first write and cleared at a clean end; where it
+ * was already set when the image was opened it stays, because nobody has checked the tables since.
+ */
+import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
+import { Beneath } from './beneath.js';
+import type { BlockDevice } from './block-device.js';
+import type { Extent } from './extent.js';
+import { GrainAllocator, type GrainAllocatorDescription } from './grain-allocator.js';
+import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
+import {
+  GrainTables,
+  NOT_RESIDENT,
+  TABLE_MISSING,
+  type GrainTablesDescription,
+} from './grain-tables.js';
+import { HostFile, type HostFileDescription } from './host-file.js';
+import type { LayerState } from './layer-state.js';
+import { NewGrains } from './new-grains.js';
+import { WriteFlags, type SparseParts } from './sparse-parts.js';
+import { TableWriter } from './table-writer.js';
+
+/** A sparse extent as it travels between threads; bytes. */
+export interface SparseExtentDescription {
+  readonly kind: 'sparse';
+  readonly start: number;
+  readonly size: number;
+  readonly file: HostFileDescription;
+  readonly grainBytes: number;
+  readonly bounds: GrainBoundsDescription;
+  readonly tables: GrainTablesDescription;
+  readonly allocator: GrainAllocatorDescription;
+  readonly flags: SharedArrayBuffer;
+  /** Where the directories lie in the file; as in the tables. */
+  readonly directoryOffsets: readonly number[];
+  /** Whether GTE_ZEROED may be written. */
+  readonly hasZeroedGrains: boolean;
+  readonly wasUnclean: boolean;
+}
+
+const ONE = Uint8Array.of(1);
+const ZEROS = new Uint8Array(1024 * 1024);
+
+export class SparseExtent implements Extent {
+  readonly start: number;
+  readonly size: number;
+  readonly #parts: SparseParts;
+  readonly #newGrains: NewGrains;
+  readonly #writer: TableWriter;
+  readonly #hasZeroedGrains: boolean;
+  readonly #wasUnclean: boolean;
+
+  /** @param flushLayer flushes the layer; called without its mutex */
+  constructor(
+    description: SparseExtentDescription,
+    parent: BlockDevice | undefined,
+    state: LayerState,
+    flushLayer: () => void,
+  ) {
+    const file = new HostFile(description.file);
+    const allocator = new GrainAllocator(description.allocator);
+    const bounds = new GrainBounds(description.bounds, () => allocator.end);
+    this.start = description.start;
+    this.size = description.size;
+    this.#parts = {
+      size: description.size,
+      grainBytes: description.grainBytes,
+      file,
+      tables: new GrainTables(description.tables, file, bounds),
+      allocator,
+      beneath: new Beneath(parent, description.start),
+      state,
+      flags: new WriteFlags(description.flags),
+    };
+    this.#newGrains = new NewGrains(this.#parts, flushLayer);
+    this.#writer = new TableWriter(this.#parts, description.directoryOffsets);
+    this.#hasZeroedGrains = description.hasZeroedGrains;
+    this.#wasUnclean = description.wasUnclean;
+  }
+
+  read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
+    const { beneath, file, grainBytes } = this.#parts;
+    for (let done = 0; done < length;) {
+      const at = offset + done;
+      const grain = Math.floor(at / grainBytes);
+      const entry = this.#entry(grain);
+      const count = this.#runLength(grain, entry, at, length - done);
+      if (isAllocated(entry)) {
+        const place = entry * SECTOR_BYTES + (at - grain * grainBytes);
+        file.read(target, targetOffset + done, count, place);
+      } else if (entry === GTE_ZEROED) {
+        target.fill(0, targetOffset + done, targetOffset + done + count);
+      } else {
+        beneath.read(target, targetOffset + done, count, at);
+      }
+      done += count;
+    }
+  }
+
+  write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
+    this.#markUnclean();
+    for (let done = 0; done < length;) {
+      const at = offset + done;
+      const entry = this.#entry(Math.floor(at / this.#parts.grainBytes));
+      done += isAllocated(entry)
+        ? this.#overwrite(source, sourceOffset + done, length - done, at, entry)
+        : this.#newGrains.write(source, sourceOffset + done, length - done, at);
+    }
+  }
+
+  zero(offset: number, length: number): void {
+    const { grainBytes } = this.#parts;
+    const end = offset + length;
+    for (let at = this.nextData(offset); at < end; at = this.nextData(at)) {
+      const grain = Math.floor(at / grainBytes);
+      const grainEnd = Math.min((grain + 1) * grainBytes, this.size);
+      const count = Math.min(end, grainEnd) - at;
+      const isWhole = at + count === grainEnd && offset <= grain * grainBytes;
+      if (isWhole && this.#hasZeroedGrains) {
+        this.#markUnclean();
+        this.#newGrains.zeroWhole(grain);
+      } else {
+        this.write(ZEROS, 0, count, at);
+      }
+      at += count;
+      if (at >= end) break;
+    }
+  }
+
+  flush(): void {
+    this.#writer.flush();
+  }
+
+  nextData(offset: number): number {
+    const { beneath } = this.#parts;
+    for (let at = offset; at < this.size;) {
+      const grainEnd = this.#holeCandidateEnd(at);
+      const entry = this.#entryOrAbsent(at);
+      if (isAllocated(entry)) return at;
+      if (entry !== GTE_ZEROED) {
+        const found = beneath.nextData(at, grainEnd);
+        if (found < grainEnd) return found;
+      }
+      at = grainEnd;
+    }
+    return this.size;
+  }
+
+  nextHole(offset: number): number {
+    const { beneath, grainBytes } = this.#parts;
+    for (let at = offset; at < this.size;) {
+      const grain = Math.floor(at / grainBytes);
+      const grainEnd = Math.min((grain + 1) * grainBytes, this.size);
+      const entry = this.#entry(grain);
+      if (entry === GTE_ZEROED) return at;
+      if (!isAllocated(entry)) {
+        const found = beneath.nextHole(at, grainEnd);
+        if (found < grainEnd) return found;
+      }
+      at = grainEnd;
+    }
+    return this.size;
+  }
+
+  allocatedBytes(): number {
+    return this.#parts.allocator.allocatedGrains * this.#parts.grainBytes;
+  }
+
+  finish(): void {
+    const { allocator, file, flags, state } = this.#parts;
+    if (!flags.isUnclean()) return;
+    // The last grain may end short of its size; other programs expect it whole.
+    const length = allocator.hasGrown ? file.length() : allocator.end;
+    if (length < allocator.end) file.write(ZEROS, 0, 1, allocator.end - 1);
+    if (!this.#wasUnclean) {
+      file.write(ZEROS, 0, 1, SparseExtentHeader.uncleanShutdown.offset);
+    }
+    state.barrier(() => {
+      file.sync();
+    });
+  }
+
+  close(): void {
+    this.#parts.file.close();
+  }
+
+  /** Bytes from `at` on, at most `length`, that one operation can serve; `entry` is the first's. */
+  #runLength(grain: number, entry: number, at: number, length: number): number {
+    const { grainBytes } = this.#parts;
+    const step = isAllocated(entry) ? grainBytes / SECTOR_BYTES : 0;
+    let next = grain + 1;
+    let expected = entry + step;
+    while (next * grainBytes - at < length && this.#entry(next) === expected) {
+      next += 1;
+      expected += step;
+    }
+    return Math.min(length, next * grainBytes - at);
+  }
+
+  #overwrite(
+    source: Uint8Array,
+    sourceOffset: number,
+    length: number,
+    at: number,
+    entry: number,
+  ): number {
+    const { file, flags, grainBytes } = this.#parts;
+    const grain = Math.floor(at / grainBytes);
+    const count = this.#runLength(grain, entry, at, length);
+    try {
+      file.write(source, sourceOffset, count, entry * SECTOR_BYTES + (at - grain * grainBytes));
+    } finally {
+      flags.markData();
+    }
+    return count;
+  }
+
+  #entry(grain: number): number {
+    const { state, tables } = this.#parts;
+    const entry = tables.lookup(grain);
+    if (entry !== NOT_RESIDENT) return entry;
+    state.mutex.lock();
+    try {
+      return tables.makeResident(grain) ? tables.lookup(grain) : tables.readEntry(grain);
+    } finally {
+      state.mutex.unlock();
+    }
+  }
+
+  /** The entry at `offset`; unallocated, without loading anything, where there is no table. */
+  #entryOrAbsent(offset: number): number {
+    const { grainBytes, tables } = this.#parts;
+    const grain = Math.floor(offset / grainBytes);
+    const table = Math.floor(grain / tables.tableEntries);
+    return tables.source(table) === TABLE_MISSING ? 0 : this.#entry(grain);
+  }
+
+  /** Where the grain at `offset` ends, or the whole table's grains where there is no table. */
+  #holeCandidateEnd(offset: number): number {
+    const { grainBytes, tables } = this.#parts;
+    const tableSpan = grainBytes * tables.tableEntries;
+    const table = Math.floor(offset / tableSpan);
+    const span = tables.source(table) === TABLE_MISSING ? tableSpan : grainBytes;
+    return Math.min((Math.floor(offset / span) + 1) * span, this.size);
+  }
+
+  #markUnclean(): void {
+    const { file, flags, state } = this.#parts;
+    if (flags.isUnclean()) return;
+    state.mutex.lock();
+    try {
+      if (flags.isUnclean()) return;
+      file.write(ONE, 0, 1, SparseExtentHeader.uncleanShutdown.offset);
+      flags.markData();
+      flags.markUnclean();
+    } finally {
+      state.mutex.unlock();
+    }
+  }
+}

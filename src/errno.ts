@@ -1,0 +1,18 @@
+import { constants } from 'node:os';
+
+/** Errno numbers by name, positive as in `errno.h`. */
+export const Errno = constants.errno;
+
+/**
+ * The negative errno that stands for a failure of any kind: whatever carries a negative `errno`
+ * (Node's own errors and `VmdkError` do) is answered with it, everything else is EIO.
+ */
+export function toErrno(error: unknown): number {
+  const errno = error instanceof Error && 'errno' in error ? error.errno : undefined;
+  return typeof errno === 'number' && errno < 0 ? errno : -Errno.EIO;
+}
+
+/** An error that carries `errno` (positive) in the shape of Node's own system errors. */
+export function systemError(name: keyof typeof Errno, message: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`${name}: ${message}`), { code: name, errno: -Errno[name] });
+}

@@ -1,0 +1,47 @@
+/**
+ * A mutex between threads: two words in shared memory, and the only waiting on Atomics there is.
+ *
+ * The first word is 0 when free, otherwise the thread id of its owner plus one, so that a thread
+ * that died inside can be named. The second counts who waits. Unlocking changes the word first and
+ * notifies after; a waiter sleeps on the value it saw, so a change between its look and its sleep
+ * ends the sleep at once and no wake-up is lost. It is not reentrant.
+ */
+import { threadId } from 'node:worker_threads';
+
+const FREE = 0;
+const SELF = threadId + 1;
+
+/** Words of shared memory that one mutex takes. */
+export const MUTEX_WORDS = 2;
+
+/** A mutex over `words[index]` and the word after it. */
+export class SharedMutex {
+  readonly #words: Int32Array;
+  readonly #owner: number;
+  readonly #waiters: number;
+
+  constructor(words: Int32Array, index: number) {
+    this.#words = words;
+    this.#owner = index;
+    this.#waiters = index + 1;
+  }
+
+  /** Waits until the mutex is free and takes it. */
+  lock(): void {
+    const words = this.#words;
+    if (Atomics.compareExchange(words, this.#owner, FREE, SELF) === FREE) return;
+    Atomics.add(words, this.#waiters, 1);
+    for (;;) {
+      const seen = Atomics.compareExchange(words, this.#owner, FREE, SELF);
+      if (seen === FREE) break;
+      Atomics.wait(words, this.#owner, seen);
+    }
+    Atomics.sub(words, this.#waiters, 1);
+  }
+
+  /** Gives the mutex back. Only its owner may. */
+  unlock(): void {
+    Atomics.store(this.#words, this.#owner, FREE);
+    if (Atomics.load(this.#words, this.#waiters) > 0) Atomics.notify(this.#words, this.#owner, 1);
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The descriptor: the text that says which extents make up a disk and who its parent is. It is
+ * embedded in a monolithic sparse file or a file of its own. It is held as text with one character
+ * for each byte (latin1), because files come in many encodings and only names are not ASCII; a
+ * change is made in place, on the line where the parser found the value, and nothing else moves.
+ */
+import { formatCid, parseCid } from './cid.js';
+import { isExtentLine, parseExtentLine, type ExtentLine } from './extent-line.js';
+import { VmdkError } from './vmdk-error.js';
+
+/** A `key=value` line: the value without quotes, and where its characters lie in the text. */
+interface Entry {
+  readonly value: string;
+  readonly start: number;
+}
+
+/** What a descriptor says. */
+export interface Descriptor {
+  /** The text up to its end, one character for each byte. */
+  readonly text: string;
+  readonly entries: ReadonlyMap<string, Entry>;
+  readonly extents: readonly ExtentLine[];
+  readonly createType: string;
+  /** Undefined where the descriptor has none. */
+  readonly cid: number | undefined;
+  /** Undefined where there is no parent (`ffffffff`, or no line). */
+  readonly parentCid: number | undefined;
+  readonly parentFileNameHint: string | undefined;
+  readonly isEncrypted: boolean;
+  readonly changeTrackPath: string | undefined;
+}
+
+const KEY_LINE = /^(?<key>[A-Za-z][\w.]*)(?<equals>\s*=\s*)(?<value>.*)$/;
+const NO_PARENT = 0xffffffff;
+
+/**
+ * Whether `text` (latin1) looks like a descriptor: its first line that is not blank is a comment
+ * with `disk descriptor` in it, or one of the keys every descriptor has stands before the first NUL.
+ */
+export function looksLikeDescriptor(text: string): boolean {
+  const end = text.indexOf('\0');
+  const head = (end < 0 ? text : text.slice(0, end)).replace(/^\u00ef\u00bb\u00bf/, '');
+  const first = head.trimStart().split(/[\r\n]/, 1)[0] ?? '';
+  if (first.startsWith('#') && /diskdescriptor/i.test(first.replaceAll(/\s/g, ''))) return true;
+  return /^\s*(?:version|CID|createType)\s*=/im.test(head);
+}
+
+/**
+ * Parses a descriptor. Keys and words are not case-sensitive, the first of two equal keys counts,
+ * lines that are neither comments, keys nor extents are passed over.
+ *
+ * @param text the bytes of the descriptor as latin1; it ends at the first NUL
+ * @param file for messages
+ * @throws VmdkError for an extent line or a CID that cannot be read
+ */
+export function parseDescriptor(text: string, file: string): Descriptor {
+  const end = text.indexOf('\0');
+  const body = end < 0 ? text : text.slice(0, end);
+  const entries = new Map<string, Entry>();
+  const extents: ExtentLine[] = [];
+  let lineNumber = 0;
+  for (const match of body.matchAll(/[^\r\n]*(?:\r\n|\r|\n|$)/g)) {
+    lineNumber += 1;
+    const raw = match[0].trimEnd();
+    const line = raw.trimStart();
+    if (line === '' || line.startsWith('#')) continue;
+    if (isExtentLine(line)) extents.push(parseExtentLine(line, lineNumber, file));
+    else addEntry(entries, line, match.index + raw.length - line.length);
+  }
+  const value = (key: string): string | undefined => entries.get(key)?.value;
+  const parentCid = parseCid(value('parentcid'), 'parentCID', file);
+  return {
+    text: body,
+    entries,
+    extents,
+    createType: value('createtype') ?? '',
+    cid: parseCid(value('cid'), 'CID', file),
+    parentCid: parentCid === NO_PARENT ? undefined : parentCid,
+    parentFileNameHint: value('parentfilenamehint'),
+    isEncrypted: entries.has('encryptionkeys') || entries.has('keyid'),
+    changeTrackPath: value('changetrackpath'),
+  };
+}
+
+function addEntry(entries: Map<string, Entry>, line: string, start: number): void {
+  const groups = KEY_LINE.exec(line)?.groups;
+  if (groups === undefined) return;
+  const key = groups['key'] ?? '';
+  const quoted = groups['value'] ?? '';
+  const valueStart = start + key.length + (groups['equals'] ?? '').length;
+  const inQuotes = /^"([^"]*)"/.exec(quoted)?.[1];
+  if (entries.has(key.toLowerCase())) return;
+  entries.set(key.toLowerCase(), {
+    value: inQuotes ?? quoted,
+    start: inQuotes === undefined ? valueStart : valueStart + 1,
+  });
+}
+
+/** A change of a descriptor's bytes: `text` (latin1) belongs at `start`, in bytes. */
+export interface DescriptorChange {
+  readonly start: number;
+  readonly text: string;
+}
+
+/**
+ * What to write so that the descriptor's CID becomes `cid`: eight hex digits in the CID line and,
+ * where the disk has one, in the last eight digits of `ddb.longContentID` (VMware keeps the two
+ * equal). Where QEMU wrote fewer than eight digits the text behind the CID moves; `room` is how
+ * many bytes the text may have.
+ *
+ * @returns no change where the descriptor has no CID line
+ * @throws VmdkError VMDK_BAD_DESCRIPTOR where eight digits do not fit into `room`
+ */
+export function changeCid(
+  descriptor: Descriptor,
+  cid: number,
+  room: number,
+  file: string,
+): DescriptorChange[] {
+  const entry = descriptor.entries.get('cid');
+  if (entry === undefined) return [];
+  const digits = formatCid(cid);
+  const changes = [{ start: entry.start, text: digits }];
+  const long = descriptor.entries.get('ddb.longcontentid');
+  if (long !== undefined && /^[0-9a-f]{32}$/i.test(long.value)) {
+    changes.push({ start: long.start + long.value.length - 8, text: digits });
+  }
+  if (entry.value.length === digits.length) return changes;
+  let text = descriptor.text;
+  for (const change of changes.slice(1)) text = splice(text, change.start, 8, change.text);
+  text = splice(text, entry.start, entry.value.length, digits);
+  if (text.length > room) {
+    throw new VmdkError(
+      'VMDK_BAD_DESCRIPTOR',
+      file,
+      `the descriptor has no room for a CID of eight digits (${text.length} bytes, ${room} there); mount with -o ro`,
+    );
+  }
+  const from = Math.min(...changes.map((change) => change.start));
+  return [{ start: from, text: text.slice(from) }];
+}
+
+function splice(text: string, start: number, length: number, insert: string): string {
+  return text.slice(0, start) + insert + text.slice(start + length);
+}
+
+/**
+ * The characters of a file name: the bytes of `name` (latin1) in the descriptor's `encoding`, or
+ * UTF-8, or where that fails windows-1252.
+ */
+export function decodeFileName(name: string, descriptor: Descriptor): string {
+  const raw = Buffer.from(name, 'latin1');
+  const encoding = descriptor.entries.get('encoding')?.value;
+  for (const label of [encoding, 'utf-8', 'windows-1252']) {
+    if (label === undefined) continue;
+    try {
+      return new TextDecoder(label, { fatal: true }).decode(raw);
+    } catch {
+      continue; // not an encoding we know, or not text in it
+    }
+  }
+  return name;
+}

@@ -1,0 +1,34 @@
+/** Limits of the format and of this implementation, each with its reason. */
+
+/** Every offset and size on disk is counted in sectors of 512 bytes, also on 4Kn disks. */
+export const SECTOR_BYTES = 512;
+
+/** Smallest grain: one sector (COWD deltas use it). Hosted images in the wild have 8 or more. */
+export const GRAIN_SECTORS_MIN = 1;
+
+/** Largest grain accepted: 1 MiB. VMware writes 128 sectors; a fill buffer must hold one grain. */
+export const GRAIN_SECTORS_MAX = 2048;
+
+/** Fewest entries a grain table may have: below 128 it would not fill a sector. */
+export const TABLE_ENTRIES_MIN = 128;
+
+/** Most entries a hosted grain table may have. VMware knows only 512, and QEMU refuses more. */
+export const TABLE_ENTRIES_MAX = 512;
+
+/** Grain entries are 32-bit sector numbers, so a sparse file ends below 2 TiB. */
+export const SPARSE_FILE_BYTES_MAX = 2 ** 32 * SECTOR_BYTES;
+
+/** Largest disk: byte offsets must be exact JavaScript numbers. */
+export const CAPACITY_SECTORS_MAX = Math.floor(Number.MAX_SAFE_INTEGER / SECTOR_BYTES);
+
+/** Largest hosted sparse extent that we create, the largest that VMware opens (2 TiB less a sector). */
+export const CREATE_SECTORS_MAX = 2 ** 32 - 1;
+
+/** Longest descriptor read; QEMU stops there too, and a 62 TiB disk split at 2 GiB needs less. */
+export const DESCRIPTOR_BYTES_MAX = 1024 * 1024;
+
+/** Longest chain of parents. VMware documents 32 links; images in the wild have had more. */
+export const CHAIN_LENGTH_MAX = 256;
+
+/** Most grain tables of one extent, as in QEMU: 128 MiB of directory, far past what a 2 TiB file holds. */
+export const DIRECTORY_ENTRIES_MAX = 32 * 1024 * 1024;

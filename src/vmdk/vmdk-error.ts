@@ -1,0 +1,44 @@
+import { constants } from 'node:os';
+
+/** What can be wrong with an image; documented in README, one hostile image per code in the tests. */
+export type VmdkErrorCode =
+  | 'VMDK_NOT_A_FILE'
+  | 'VMDK_NOT_VMDK'
+  | 'VMDK_INCOMPLETE'
+  | 'VMDK_ENCRYPTED'
+  | 'VMDK_UNSUPPORTED'
+  | 'VMDK_READ_ONLY'
+  | 'VMDK_BAD_VERSION'
+  | 'VMDK_BAD_FLAGS'
+  | 'VMDK_BAD_NEWLINES'
+  | 'VMDK_BAD_CAPACITY'
+  | 'VMDK_BAD_GRAIN_SIZE'
+  | 'VMDK_BAD_TABLE_SIZE'
+  | 'VMDK_BAD_DESCRIPTOR'
+  | 'VMDK_BAD_EXTENT_LINE'
+  | 'VMDK_BAD_DIRECTORY'
+  | 'VMDK_BAD_GRAIN'
+  | 'VMDK_TRUNCATED'
+  | 'VMDK_NO_DESCRIPTOR'
+  | 'VMDK_NO_EXTENTS'
+  | 'VMDK_MISSING_FILE'
+  | 'VMDK_CID_MISMATCH'
+  | 'VMDK_CHAIN_LOOP'
+  | 'VMDK_CHAIN_TOO_LONG';
+
+/**
+ * What is wrong with an image: which file, and what was found against what was expected. `errno`
+ * is the negative errno that a reader of the mounted disk sees.
+ */
+export class VmdkError extends Error {
+  override readonly name = 'VmdkError';
+  readonly errno = -constants.errno.EIO;
+  readonly code: VmdkErrorCode;
+  readonly file: string;
+
+  constructor(code: VmdkErrorCode, file: string, message: string, options?: ErrorOptions) {
+    super(`${file}: ${message}`, options);
+    this.code = code;
+    this.file = file;
+  }
+}
