@@ -16,3 +16,14 @@ export function toErrno(error: unknown): number {
 export function systemError(name: keyof typeof Errno, message: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${name}: ${message}`), { code: name, errno: -Errno[name] });
 }
+
+/**
+ * A failure in words for the user, on one line. Node's own `ENOENT: no such file or directory, open
+ * '/x'` becomes `/x: no such file or directory`.
+ */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const path = 'path' in error && typeof error.path === 'string' ? error.path : undefined;
+  const words = /^[A-Z0-9]+: (?<words>[^,]+), /.exec(error.message)?.groups?.['words'];
+  return path === undefined || words === undefined ? error.message : `${path}: ${words}`;
+}

@@ -1,0 +1,66 @@
+/** `vmdkfs mount IMAGE MOUNTPOINT`, also without the word `mount`, as fstab calls it. */
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Option, type Command } from 'commander';
+import { serveInBackground } from '../mount/background.js';
+import { parseMountOptions, TRANSPORTS, type TransportName } from '../mount/mount-options.js';
+import { serve, type MountRequest } from '../mount/session.js';
+import { complain } from './output.js';
+
+interface MountFlags {
+  readonly option: readonly string[];
+  readonly foreground?: true;
+  readonly debug?: true;
+  readonly readOnly?: true;
+  readonly transport: TransportName;
+}
+
+/** Adds the command to the program; it is the default one. */
+export function addMountCommand(program: Command): void {
+  program
+    .command('mount', { isDefault: true })
+    .summary('mount an image as MOUNTPOINT/disk.raw')
+    .description(
+      'Mount a VMDK image: MOUNTPOINT/disk.raw is the whole disk as one raw file, for reading\nand writing. Serves in the background and returns when the mount answers.',
+    )
+    .argument('<image>', 'the VMDK file, or the descriptor of a split disk')
+    .argument('<mountpoint>', 'an empty directory')
+    .option(
+      '-o, --option <list>',
+      'mount options, separated by commas: ro, rw, allow_other, allow_root,\ndefault_permissions, nonempty, nosuid, nodev, noexec, noatime, debug, transport=NAME',
+      (value: string, list: readonly string[]) => [...list, value],
+      [],
+    )
+    .option('-r, --read-only', 'the same as -o ro')
+    .option('-f, --foreground', 'serve in the foreground')
+    .option('-d, --debug', 'print debug lines (DEBUG=vmdkfs:*); implies -f')
+    .addOption(
+      new Option('--transport <name>', 'how to talk to the kernel')
+        .choices(TRANSPORTS)
+        .default('auto'),
+    )
+    .action(mount);
+}
+
+async function mount(image: string, mountpoint: string, flags: MountFlags): Promise<void> {
+  const options = parseMountOptions(flags.option);
+  const isDebug = flags.debug === true || options.debug;
+  const request: MountRequest = {
+    image: resolve(image),
+    mountpoint: resolve(mountpoint),
+    readOnly: options.readOnly || flags.readOnly === true,
+    transport: options.transport ?? flags.transport,
+    debug: isDebug,
+    passed: options.passed,
+  };
+  if (flags.foreground === true || isDebug) {
+    await serve(request, (notice) => {
+      if (notice !== undefined) complain(`vmdkfs: ${notice}`);
+    });
+    return;
+  }
+  const program = fileURLToPath(new URL('./server-process.js', import.meta.url));
+  const result = await serveInBackground(request, program);
+  if (result.lines.length > 0) complain(...result.lines);
+  process.exitCode = result.exitCode;
+}

@@ -1,0 +1,7 @@
+/** The process that serves a mount in the background; started by `vmdkfs mount`. */
+import { runServer } from '../mount/background.js';
+import { exitCodeOf } from './exit-codes.js';
+
+await runServer(process.argv[2] ?? '', exitCodeOf);
+// fuse-native keeps the event loop alive after its mount has ended.
+process.exit();

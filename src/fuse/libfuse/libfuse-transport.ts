@@ -1,0 +1,94 @@
+/**
+ * The transport over the fuse-native package: libfuse 2.9, every request through the one JavaScript
+ * thread. Its traps, and what is done about each, are in native-notes/fuse-native.md.
+ */
+import { readdirSync, readlinkSync } from 'node:fs';
+import type { FileSystem } from '../file-system.js';
+import type { Transport, TransportOptions } from '../transport.js';
+import { loadFuseNative } from './fuse-native.js';
+import { operationsFor } from './operations.js';
+
+/** How often we look whether libfuse has closed its /dev/fuse, milliseconds. */
+const END_POLL_MS = 50;
+
+/** Longest option string and mountpoint: fuse-native copies each into a buffer of 1024 bytes. */
+const NATIVE_STRING_MAX = 1023;
+
+/** Escapes what has a meaning in an option string: the comma and the escape character itself. */
+function escapeOption(value: string): string {
+  return value.replaceAll(/[\\,]/g, '\\$&');
+}
+
+/** The `-o` argument for libfuse 2. A source too long for it is cut from the left. */
+export function libfuseOptions(options: TransportOptions): string {
+  const fixed = ['big_writes', 'subtype=vmdkfs', ...(options.readOnly ? ['ro'] : [])];
+  const others = options.options.map(escapeOption);
+  const head = `-o${[...fixed, ...others].join(',')},fsname=`;
+  const characters = Array.from(options.fsname, escapeOption);
+  let length = Buffer.byteLength(head) + Buffer.byteLength(characters.join(''));
+  let first = 0;
+  for (; length > NATIVE_STRING_MAX; first++) length -= Buffer.byteLength(characters[first] ?? '');
+  return head + characters.slice(first).join('');
+}
+
+/**
+ * Mounts `fileSystem`; settles when the kernel's INIT was answered.
+ *
+ * @throws where the package cannot be loaded, or libfuse (which says why on stderr) cannot mount
+ */
+export async function mountLibfuse(
+  fileSystem: FileSystem,
+  options: TransportOptions,
+): Promise<Transport> {
+  if (Buffer.byteLength(options.mountpoint) > NATIVE_STRING_MAX) {
+    throw new Error(`mountpoint path is longer than ${NATIVE_STRING_MAX} bytes`);
+  }
+  const Fuse = loadFuseNative();
+  class ConfiguredFuse extends Fuse {
+    _fuseOptions(): string {
+      return libfuseOptions(options);
+    }
+  }
+  const before = new Set(fuseDescriptors());
+  // Without a timeout: a slow disk must not turn into ETIMEDOUT.
+  const fuse = new ConfiguredFuse(options.mountpoint, operationsFor(fileSystem), {
+    timeout: false,
+  });
+  await new Promise<void>((resolve, reject) => {
+    fuse.mount((error) => {
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
+  const descriptors = fuseDescriptors().filter((fd) => !before.has(fd));
+  return { name: 'libfuse', ended: closed(descriptors) };
+}
+
+/**
+ * Settles when libfuse has closed `descriptors`. fuse-native never says that its loop has ended,
+ * but libfuse closes /dev/fuse then, and the descriptor can be watched.
+ */
+function closed(descriptors: readonly number[]): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      const open = new Set(fuseDescriptors());
+      if (descriptors.some((fd) => open.has(fd))) return;
+      clearInterval(timer);
+      resolve();
+    }, END_POLL_MS);
+  });
+}
+
+function fuseDescriptors(): number[] {
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => linkOf(fd) === '/dev/fuse');
+}
+
+function linkOf(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined; // closed since the folder was read
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * From fuse-native's callbacks, which carry paths, to `FileSystem`, which knows inodes. The tree is
+ * one directory deep, so a path is its inode after one look-up. Names cannot be made, moved or
+ * removed: EPERM.
+ */
+import type { Operations } from './fuse-native.js';
+import { Errno } from '../../errno.js';
+import { ROOT_INODE, type AttributeChanges, type FileSystem } from '../file-system.js';
+
+type Done = (error: number) => void;
+
+/** The operations that serve `fileSystem`. */
+export function operationsFor(fileSystem: FileSystem): Operations {
+  const resolve = (path: string): number =>
+    path === '/' ? ROOT_INODE : fileSystem.lookup(ROOT_INODE, path.slice(1));
+  const withInode = (path: string, done: Done, act: (ino: number) => number): void => {
+    const ino = resolve(path);
+    done(ino < 0 ? ino : act(ino));
+  };
+  const change = (path: string, changes: AttributeChanges, done: Done): void => {
+    withInode(path, done, (ino) => fileSystem.setattr(ino, changes));
+  };
+  return {
+    ...attributeOperations(fileSystem, resolve),
+    ...dataOperations(fileSystem, resolve),
+    ...refusals,
+    truncate: (path, size, done) => {
+      change(path, { size }, done);
+    },
+    ftruncate: (path, _handle, size, done) => {
+      change(path, { size }, done);
+    },
+    chmod: (path, mode, done) => {
+      change(path, { mode }, done);
+    },
+    chown: (path, uid, gid, done) => {
+      change(path, { ...asked('uid', uid), ...asked('gid', gid) }, done);
+    },
+    utimens: (path, _atime, mtime, done) => {
+      change(path, { mtime }, done);
+    },
+  };
+}
+
+/** Owner or group as asked for; 2^32-1 (-1) leaves it. */
+function asked(name: 'uid' | 'gid', id: number): AttributeChanges {
+  return id === 0xffffffff ? {} : { [name]: id };
+}
+
+function attributeOperations(
+  fileSystem: FileSystem,
+  resolve: (path: string) => number,
+): Pick<Operations, 'getattr' | 'statfs' | 'readdir' | 'fsyncdir'> {
+  return {
+    getattr: (path, done) => {
+      const ino = resolve(path);
+      const attributes = ino < 0 ? undefined : fileSystem.getattr(ino);
+      if (attributes === undefined) done(ino < 0 ? ino : -Errno.ENOENT);
+      else done(0, attributes);
+    },
+    statfs: (_path, done) => {
+      const { bsize, blocks, bfree, files, namemax } = fileSystem.statfs();
+      const space = { bsize, frsize: bsize, blocks, bfree, bavail: bfree };
+      done(0, { ...space, files, ffree: 0, favail: 0, namemax });
+    },
+    readdir: (path, done) => {
+      const ino = resolve(path);
+      const names = ino < 0 ? undefined : fileSystem.readdir(ino);
+      if (names === undefined) done(ino < 0 ? ino : -Errno.ENOTDIR);
+      else done(0, names);
+    },
+    fsyncdir: (_path, _datasync, _handle, done) => {
+      done(0);
+    },
+  };
+}
+
+function dataOperations(
+  fileSystem: FileSystem,
+  resolve: (path: string) => number,
+): Pick<Operations, 'open' | 'release' | 'read' | 'write' | 'flush' | 'fsync'> {
+  // A handle is the inode: there is no state for each open.
+  return {
+    open: (path, flags, done) => {
+      const ino = resolve(path);
+      const result = ino < 0 ? ino : fileSystem.open(ino, flags);
+      if (result < 0) done(result);
+      else done(0, ino);
+    },
+    release: (_path, _handle, done) => {
+      done(0);
+    },
+    // libfuse takes a count or a negative errno as the result itself.
+    read: (_path, handle, target, length, offset, done) => {
+      done(fileSystem.read(handle, target, length, offset));
+    },
+    write: (_path, handle, source, length, offset, done) => {
+      done(fileSystem.write(handle, source, length, offset));
+    },
+    flush: (_path, handle, done) => {
+      done(fileSystem.fsync(handle));
+    },
+    fsync: (_path, _datasync, handle, done) => {
+      done(fileSystem.fsync(handle));
+    },
+  };
+}
+
+const refuse = (...args: readonly unknown[]): void => {
+  (args.at(-1) as Done)(-Errno.EPERM);
+};
+
+const refusals = {
+  create: refuse,
+  mknod: refuse,
+  mkdir: refuse,
+  unlink: refuse,
+  rmdir: refuse,
+  rename: refuse,
+  link: refuse,
+  symlink: refuse,
+} satisfies Partial<Operations>;

@@ -1,0 +1,107 @@
+/**
+ * Serving in the background. Node cannot fork, so the command starts a server process and stays
+ * until that says over a pipe that the mount answers, or why it does not. The server then keeps
+ * nothing of its caller: no terminal, no descriptors, no folder.
+ */
+import { describeError } from '../errno.js';
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { closeInheritedDescriptors } from '../os/inherited-descriptors.js';
+import { debugLog } from './log.js';
+import { MountError } from './mount-error.js';
+import { serve, type MountRequest } from './session.js';
+
+/** The pipe on which the server says how mounting went. */
+const READY_FD = 3;
+const STDERR_FD = 2;
+
+/** What the server says, once, as JSON. */
+interface Answer {
+  readonly failure?: { readonly message: string; readonly exitCode: number };
+  readonly notice?: string;
+}
+
+/** How mounting went: exit code, and lines for the user's terminal. */
+export interface BackgroundResult {
+  readonly exitCode: number;
+  readonly lines: readonly string[];
+}
+
+/**
+ * Starts a server for `request`; settles when the mount answers or has failed.
+ *
+ * @param program the file of the server process, which calls `runServer`
+ * @throws MountError when the server ends without a word
+ */
+export async function serveInBackground(
+  request: MountRequest,
+  program: string,
+): Promise<BackgroundResult> {
+  const child = spawn(process.execPath, [program, JSON.stringify(request)], {
+    cwd: '/',
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  });
+  const exited = new Promise<string>((resolve) => {
+    child.once('exit', (code, signal) => {
+      resolve(signal ?? `exit code ${code ?? 'unknown'}`);
+    });
+  });
+  const [said, complaints] = await Promise.all([
+    readAll(child.stdio[READY_FD] as Readable),
+    readAll(child.stderr),
+  ]);
+  const lines = complaints.split('\n').filter((line) => line !== '');
+  if (said === '') {
+    throw new MountError([`the server died (${await exited})`, ...lines].join('\n'));
+  }
+  child.unref();
+  const answer = JSON.parse(said) as Answer;
+  if (answer.notice !== undefined) lines.push(`vmdkfs: ${answer.notice}`);
+  if (answer.failure === undefined) return { exitCode: 0, lines };
+  return {
+    exitCode: answer.failure.exitCode,
+    lines: [`vmdkfs: ${answer.failure.message}`, ...lines],
+  };
+}
+
+/** The text of a pipe until its other end closes it. */
+async function readAll(stream: Readable | null): Promise<string> {
+  let text = '';
+  if (stream === null) return text;
+  stream.setEncoding('utf8');
+  for await (const chunk of stream) text += chunk as string;
+  return text;
+}
+
+/** The server process: serves the request it was started with. */
+export async function runServer(
+  argument: string,
+  exitCodeOf: (error: unknown) => number,
+): Promise<void> {
+  closeInheritedDescriptors(READY_FD);
+  const request = JSON.parse(argument) as MountRequest;
+  process.title = `vmdkfs ${request.image} ${request.mountpoint}`;
+  const progress = { isReady: false };
+  try {
+    await serve(request, (notice) => {
+      progress.isReady = true;
+      answer(notice === undefined ? {} : { notice });
+    });
+  } catch (error) {
+    const message = describeError(error);
+    process.exitCode = exitCodeOf(error);
+    if (progress.isReady) debugLog('mount')('ended with an error: %s', message);
+    else answer({ failure: { message, exitCode: process.exitCode } });
+  }
+}
+
+/** Tells the caller how it went and lets go of its terminal. */
+function answer(text: Answer): void {
+  writeSync(READY_FD, JSON.stringify(text));
+  closeSync(STDERR_FD);
+  // The lowest free descriptor is the one just closed: whatever is logged from now on goes nowhere.
+  openSync('/dev/null', 'w');
+  closeSync(READY_FD);
+}

@@ -1,0 +1,48 @@
+/** Who keeps a mount busy, found without touching the mount. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/**
+ * Processes with a file or their folder under `mountpoint`, and loop devices over a file in it, as
+ * words for a message: `bash (pid 123)`, `/dev/loop0`. Processes of others are not seen without root.
+ */
+export function mountHolders(mountpoint: string): string[] {
+  const isInside = (path: string): boolean =>
+    path === mountpoint || path.startsWith(`${mountpoint}/`);
+  return [...processHolders(isInside), ...loopHolders(isInside)];
+}
+
+function processHolders(isInside: (path: string) => boolean): string[] {
+  const pids = list('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  return pids.flatMap((pid) => {
+    const links = list(`/proc/${pid}/fd`).map((fd) => `fd/${fd}`);
+    const holds = ['cwd', 'root', ...links].some((name) => {
+      const target = attempt(() => readlinkSync(`/proc/${pid}/${name}`));
+      return target !== undefined && isInside(target);
+    });
+    if (!holds) return [];
+    const name = attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'process';
+    return [`${name} (pid ${pid})`];
+  });
+}
+
+function loopHolders(isInside: (path: string) => boolean): string[] {
+  return list('/sys/block').flatMap((name) => {
+    if (!name.startsWith('loop')) return [];
+    const file = `/sys/block/${name}/loop/backing_file`;
+    const backing = attempt(() => readFileSync(file, 'utf8').trim());
+    return backing !== undefined && isInside(backing) ? [`/dev/${name}`] : [];
+  });
+}
+
+function list(folder: string): string[] {
+  return attempt(() => readdirSync(folder)) ?? [];
+}
+
+/** What `read` returns, or undefined where the process or device is gone or not ours to see. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
