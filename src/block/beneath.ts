@@ -30,7 +30,7 @@ export class Beneath {
   /** The first offset from `offset` on that may hold data, or `limit`. */
   nextData(offset: number, limit: number): number {
     const there = this.#lengthThere(offset, limit - offset);
-    if (there <= 0 || this.#parent === undefined) return limit;
+    if (there === 0 || this.#parent === undefined) return limit;
     const found = this.#parent.nextData(this.#start + offset) - this.#start;
     return found < offset + there ? found : limit;
   }
@@ -38,13 +38,13 @@ export class Beneath {
   /** The first offset from `offset` on that is known to be a hole, or `limit`. */
   nextHole(offset: number, limit: number): number {
     const there = this.#lengthThere(offset, limit - offset);
-    if (there <= 0 || this.#parent === undefined) return offset;
+    if (there === 0 || this.#parent === undefined) return offset;
     const found = this.#parent.nextHole(this.#start + offset) - this.#start;
     return Math.min(found, offset + there, limit);
   }
 
   #lengthThere(offset: number, length: number): number {
     if (this.#parent === undefined) return 0;
-    return Math.min(length, this.#parent.size - this.#start - offset);
+    return Math.max(0, Math.min(length, this.#parent.size - this.#start - offset));
   }
 }

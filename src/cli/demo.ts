@@ -1,7 +1,7 @@
 /** `vmdkfs demo`: a small image, mounted, and what to try on it. */
 import { mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { createImage } from '../block/create-image.js';
 import { print } from './output.js';
@@ -21,18 +21,29 @@ export function addDemoCommand(program: Command): void {
       mkdirSync(mountpoint);
       await program.parseAsync(['mount', image, mountpoint], { from: 'user' });
       if (process.exitCode !== undefined && process.exitCode !== 0) return;
-      print(
-        `${image} is mounted on ${mountpoint}. Try:`,
-        '',
-        `  ls -l ${mountpoint}`,
-        `  mkfs.ext4 ${mountpoint}/disk.raw`,
-        `  sudo mount -o loop ${mountpoint}/disk.raw /mnt   # then: sudo umount /mnt`,
-        `  cmp -n 1M ${mountpoint}/disk.raw /dev/zero`,
-        `  ls -ls ${image}`,
-        '',
-        'and when you are done:',
-        '',
-        `  vmdkfs unmount ${mountpoint} && rm -r ${folder}`,
-      );
+      print(...suggestions(folder, image, mountpoint));
     });
+}
+
+function suggestions(folder: string, image: string, mountpoint: string): string[] {
+  const disk = join(mountpoint, 'disk.raw');
+  // Without allow_other not even root sees the mount of an ordinary user.
+  const look =
+    process.getuid?.() === 0
+      ? `mount -o loop ${disk} /mnt   # then: umount /mnt`
+      : `debugfs ${disk}`;
+  const called = process.argv[1] ?? 'vmdkfs';
+  const command = basename(called) === 'vmdkfs' ? 'vmdkfs' : called;
+  return [
+    `${image} is mounted on ${mountpoint}. Try:`,
+    '',
+    `  ls -ls ${mountpoint}`,
+    `  mkfs.ext4 ${disk}`,
+    `  ${look}`,
+    `  ${command} info ${image}`,
+    '',
+    'and when you are done:',
+    '',
+    `  ${command} unmount ${mountpoint} && rm -r ${folder}`,
+  ];
 }

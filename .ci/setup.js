@@ -1,0 +1,68 @@
+/**
+ * Makes a fresh machine ready: npm packages, Debian packages where they are missing and we are
+ * root. Needs nothing but Node and npm. `node .ci/setup.js start` wants what a mount needs, `test`
+ * also what the tests need. What cannot be installed is said; tests that need it are skipped.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Programs, and the Debian packages that have them. */
+const programs = {
+  start: { fusermount3: 'fuse3' },
+  test: {
+    fusermount3: 'fuse3',
+    'qemu-img': 'qemu-utils',
+    'mkfs.ext4': 'e2fsprogs',
+    losetup: 'mount',
+    sfdisk: 'fdisk',
+    setpriv: 'util-linux',
+    strace: 'strace',
+    pgrep: 'procps',
+  },
+};
+
+function run(program, args) {
+  const { status, error } = spawnSync(program, args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  });
+  return error === undefined && status === 0;
+}
+
+function isInstalled(program) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => existsSync(join(folder, program)));
+}
+
+function modified(path) {
+  return statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+function installNodePackages() {
+  if (modified('node_modules/.package-lock.json') >= modified('package-lock.json')) return;
+  console.error('vmdkfs: installing npm packages');
+  if (!run('npm', ['ci', '--include=dev', '--include=optional'])) process.exit(1);
+}
+
+function installDebianPackages(wanted) {
+  const missing = Object.keys(wanted).filter((program) => !isInstalled(program));
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map((program) => wanted[program]))];
+  if (process.getuid?.() === 0 && isInstalled('apt-get')) {
+    console.error(`vmdkfs: installing ${packages.join(' ')}`);
+    run('apt-get', ['-qq', 'update']);
+    run('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...packages]);
+  }
+  for (const program of missing.filter((name) => !isInstalled(name))) {
+    console.error(`vmdkfs: ${program} is missing (Debian package ${wanted[program]})`);
+  }
+}
+
+const kind = process.argv[2] === 'test' ? 'test' : 'start';
+installNodePackages();
+installDebianPackages(programs[kind]);

@@ -1,0 +1,46 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** What a test may need of the machine: the reason why it is not there, or undefined. */
+const REQUIREMENTS = {
+  fuse: () => {
+    try {
+      accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
+    } catch {
+      return 'no usable /dev/fuse';
+    }
+    if (process.platform !== 'linux' || process.arch !== 'x64')
+      return 'fuse-native is for x64 Linux';
+    return missingProgram('fusermount3');
+  },
+  root: () => (process.getuid?.() === 0 ? undefined : 'not root'),
+  loop: () => (existsSync('/dev/loop-control') ? missingProgram('losetup') : 'no loop devices'),
+  qemu: () => missingProgram('qemu-img') ?? missingProgram('qemu-io'),
+  ext4: () => missingProgram('mkfs.ext4'),
+  strace: () => missingProgram('strace'),
+  setpriv: () => missingProgram('setpriv'),
+  sfdisk: () => missingProgram('sfdisk'),
+  python3: () => missingProgram('python3'),
+  samples: () => (existsSync(SAMPLES) ? undefined : `no sample images (${SAMPLES} does not exist)`),
+} as const;
+
+/** Real images, kept beside the checkout. */
+export const SAMPLES = new URL('../../../shared/samples', import.meta.url).pathname;
+
+export type Requirement = keyof typeof REQUIREMENTS;
+
+/** Whether something that the tests named `title` need is missing; the reason is printed. */
+export function isMissing(title: string, ...needs: readonly Requirement[]): boolean {
+  for (const need of needs) {
+    const reason = REQUIREMENTS[need]();
+    if (reason === undefined) continue;
+    console.log(`SKIPPED ${title}: ${reason}`);
+    return true;
+  }
+  return false;
+}
+
+function missingProgram(name: string): string | undefined {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  return folders.some((folder) => existsSync(join(folder, name))) ? undefined : `no ${name}`;
+}
