@@ -44,6 +44,9 @@ export async function serveInBackground(
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
   });
   const exited = new Promise<string>((resolve) => {
+    child.once('error', (error) => {
+      resolve(describeError(error));
+    });
     child.once('exit', (code, signal) => {
       resolve(signal ?? `exit code ${code ?? 'unknown'}`);
     });

@@ -70,16 +70,17 @@ export async function serve(
     throw error;
   }
   const isForced = image.device.readOnly && !request.readOnly;
+  // No thread of ours runs yet: in the background the caller's terminal is replaced in there.
   ready(isForced ? `${request.image}: all its extents are RDONLY, mounted read-only` : undefined);
-  await session.end();
+  await session.run();
 }
 
 class Session {
   readonly #image: OpenedImage;
   readonly #mountpoint: string;
   readonly #transport: Transport;
-  readonly #timer: FlushTimer | undefined;
   readonly #control: ControlServer | undefined;
+  #timer: FlushTimer | undefined;
   #isEnding = false;
 
   private constructor(
@@ -92,7 +93,6 @@ class Session {
     this.#mountpoint = mountpoint;
     this.#transport = transport;
     this.#control = control;
-    this.#timer = image.device.readOnly ? undefined : new FlushTimer(image.description);
   }
 
   static async start(
@@ -113,8 +113,9 @@ class Session {
     return session;
   }
 
-  /** Waits for the end of the mount and closes the image. */
-  async end(): Promise<void> {
+  /** Flushes every second, waits for the end of the mount, and closes the image. */
+  async run(): Promise<void> {
+    if (!this.#image.device.readOnly) this.#startTimer();
     await this.#transport.ended;
     this.#isEnding = true;
     try {
@@ -135,7 +136,6 @@ class Session {
     debug('closed');
   }
 
-  /** Signals end the mount; so does the death of the flush thread. */
   #watch(): void {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {
@@ -144,7 +144,11 @@ class Session {
     }
     // A write past RLIMIT_FSIZE is to fail with EFBIG, not to kill the server.
     process.on('SIGXFSZ', () => undefined);
-    this.#timer?.ended.catch((error: unknown) => {
+  }
+
+  #startTimer(): void {
+    this.#timer = new FlushTimer(this.#image.description);
+    this.#timer.ended.catch((error: unknown) => {
       log(`${describeError(error)}; unmounting`);
       process.exitCode = FORCED_EXIT;
       void this.#leave();

@@ -22,7 +22,7 @@ export interface DiskFile {
 
 export interface Behaviour {
   readonly title: string;
-  run(file: DiskFile): Promise<void>;
+  readonly run: (file: DiskFile) => Promise<void>;
 }
 
 const KIB = 1024;

@@ -12,7 +12,7 @@ export interface Mounted {
   /** Process id of the server. */
   readonly pid: number;
   /** Unmounts and waits until the image is closed. */
-  unmount(): Promise<void>;
+  readonly unmount: () => Promise<void>;
 }
 
 /**

@@ -21,40 +21,65 @@ export interface SparseShape {
 
 const up = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
 
+/** Where the parts of an extent lie, in sectors; directories in the order of the file. */
+interface Places {
+  readonly tables: number;
+  readonly directorySectors: number;
+  readonly tableSectors: number;
+  readonly directories: readonly number[];
+  readonly overHead: number;
+}
+
+function placesOf(shape: SparseShape): Places {
+  const grains = Math.ceil(shape.sectors / shape.grainSectors);
+  const tables = Math.ceil(grains / shape.tableEntries);
+  const directorySectors = Math.ceil((tables * 4) / SECTOR);
+  const tableSectors = Math.ceil((shape.tableEntries * 4) / SECTOR);
+  const copySectors = directorySectors + (shape.withTables === false ? 0 : tables * tableSectors);
+  const first = shape.descriptor === undefined ? 1 : 21;
+  const hasRedundant = ((shape.flags ?? 3) & 2) !== 0;
+  const directories = hasRedundant ? [first, first + copySectors] : [first];
+  const end = (directories.at(-1) ?? first) + copySectors;
+  return {
+    tables,
+    directorySectors,
+    tableSectors,
+    directories,
+    overHead: up(end, shape.grainSectors),
+  };
+}
+
 /** Writes an empty extent: header, descriptor, redundant directory and tables, directory and tables. */
 export function writeSparseFile(path: string, shape: SparseShape): void {
-  const { sectors, grainSectors, tableEntries, withTables = true } = shape;
-  const flags = shape.flags ?? 3;
-  const tables = Math.ceil(Math.ceil(sectors / grainSectors) / tableEntries);
-  const directorySectors = Math.ceil((tables * 4) / SECTOR);
-  const tableSectors = Math.ceil((tableEntries * 4) / SECTOR);
-  const copySectors = directorySectors + (withTables ? tables * tableSectors : 0);
-  const hasRedundant = (flags & 2) !== 0;
-  const descriptorSectors = shape.descriptor === undefined ? 0 : 20;
-  const rgd = 1 + descriptorSectors;
-  const gd = hasRedundant ? rgd + copySectors : rgd;
-  const overHead = up(gd + copySectors, grainSectors);
-  const file = Buffer.alloc(overHead * SECTOR);
+  const places = placesOf(shape);
+  const [rgd = 0] = places.directories.length === 2 ? places.directories : [];
+  const file = Buffer.alloc(places.overHead * SECTOR);
   file.write('KDMV', 0, 'latin1');
   file.writeUInt32LE(shape.version ?? 1, 4);
-  file.writeUInt32LE(flags, 8);
-  file.writeBigUInt64LE(BigInt(sectors), 12);
-  file.writeBigUInt64LE(BigInt(grainSectors), 20);
-  file.writeBigUInt64LE(BigInt(descriptorSectors === 0 ? 0 : 1), 28);
-  file.writeBigUInt64LE(BigInt(descriptorSectors), 36);
-  file.writeUInt32LE(tableEntries, 44);
-  file.writeBigUInt64LE(BigInt(hasRedundant ? rgd : 0), 48);
-  file.writeBigUInt64LE(BigInt(gd), 56);
-  file.writeBigUInt64LE(BigInt(overHead), 64);
+  file.writeUInt32LE(shape.flags ?? 3, 8);
+  file.writeBigUInt64LE(BigInt(shape.sectors), 12);
+  file.writeBigUInt64LE(BigInt(shape.grainSectors), 20);
+  if (shape.descriptor !== undefined) {
+    file.writeBigUInt64LE(1n, 28);
+    file.writeBigUInt64LE(20n, 36);
+    file.write(shape.descriptor, SECTOR, 'utf8');
+  }
+  file.writeUInt32LE(shape.tableEntries, 44);
+  file.writeBigUInt64LE(BigInt(rgd), 48);
+  file.writeBigUInt64LE(BigInt(places.directories.at(-1) ?? 0), 56);
+  file.writeBigUInt64LE(BigInt(places.overHead), 64);
   file.write('\n \r\n', 73, 'latin1');
-  file.write(shape.descriptor ?? '', SECTOR, 'utf8');
-  for (const directory of hasRedundant ? [rgd, gd] : [gd]) {
-    for (let table = 0; withTables && table < tables; table++) {
-      const place = directory + directorySectors + table * tableSectors;
+  if (shape.withTables !== false) writeDirectories(file, places);
+  writeFileSync(path, file);
+}
+
+function writeDirectories(file: Buffer, places: Places): void {
+  for (const directory of places.directories) {
+    for (let table = 0; table < places.tables; table++) {
+      const place = directory + places.directorySectors + table * places.tableSectors;
       file.writeUInt32LE(place, directory * SECTOR + table * 4);
     }
   }
-  writeFileSync(path, file);
 }
 
 /** What an extent's tables say, and everything that is wrong with them, in words. */

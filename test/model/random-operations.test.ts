@@ -12,10 +12,20 @@ import { inspectSparseFile } from '../helpers/sparse-file.js';
 
 const RUNS = Number(process.env['VMDKFS_MODEL_RUNS'] ?? 60);
 
-type Operation =
-  | { readonly kind: 'write'; readonly at: number; readonly length: number; readonly seed: number }
-  | { readonly kind: 'zeros' | 'zero' | 'read'; readonly at: number; readonly length: number }
-  | { readonly kind: 'flush' | 'reopen' };
+interface Write {
+  readonly kind: 'write';
+  readonly at: number;
+  readonly length: number;
+  readonly seed: number;
+}
+
+interface Ranged {
+  readonly kind: 'zeros' | 'zero' | 'read';
+  readonly at: number;
+  readonly length: number;
+}
+
+type Operation = Write | Ranged | { readonly kind: 'flush' } | { readonly kind: 'reopen' };
 
 /** A place as a share of the disk, near a border of 4 KiB or 64 KiB as often as not. */
 const at = fc.double({ min: 0, max: 1, noNaN: true, noDefaultInfinity: true });
@@ -35,7 +45,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('read' as const), at, length }) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: fc.constantFrom('flush' as const, 'reopen' as const) }),
+    arbitrary: fc.constantFrom({ kind: 'flush' } as const, { kind: 'reopen' } as const),
   },
 );
 
@@ -64,7 +74,7 @@ class Model {
     else this.#applyRange(step);
   }
 
-  #applyRange(step: Exclude<Operation, { kind: 'flush' | 'reopen' }>): void {
+  #applyRange(step: Write | Ranged): void {
     const { offset, length } = this.#range(step.at, step.length);
     if (step.kind === 'read') {
       this.compare(offset, length);
@@ -72,7 +82,7 @@ class Model {
       this.#device.zero(offset, length);
       this.#content.fill(0, offset, offset + length);
     } else {
-      const bytes = step.kind === 'zeros' ? Buffer.alloc(length) : pattern(length, step.seed);
+      const bytes = step.kind === 'write' ? pattern(length, step.seed) : Buffer.alloc(length);
       // A part of a larger buffer, as a request's payload is.
       const source = Buffer.concat([Buffer.alloc(13, 0xee), bytes]);
       this.#device.write(source, 13, length, offset);

@@ -1,0 +1,259 @@
+/** From the start of a server to its end: background, signals, death. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { openImage } from '../../src/block/open-image.js';
+import { isMountedAt, mountImage } from '../helpers/mounted.js';
+import { blockOf, placesOf } from '../helpers/random-writes.js';
+import { isMissing } from '../helpers/requirements.js';
+import { check, CLI, run, shell, vmdkfs } from '../helpers/run.js';
+import { inspectSparseFile } from '../helpers/sparse-file.js';
+import { tempFolder } from '../helpers/temp-folder.js';
+
+async function newImage(size: string): Promise<string> {
+  const image = join(tempFolder(), 'disk.vmdk');
+  expect((await vmdkfs('create', image, '--size', size)).code).toBe(0);
+  return image;
+}
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  for (let waited = 0; !isSo(); waited += 20) {
+    if (waited > 20_000) throw new Error(`waited in vain until ${what}`);
+    await sleep(20);
+  }
+}
+
+/** A server in the foreground, ended when the test has finished. */
+async function serve(image: string, ...args: readonly string[]): Promise<Foreground> {
+  const mountpoint = join(tempFolder(), 'mnt');
+  mkdirSync(mountpoint);
+  const child = spawn(process.execPath, [CLI, 'mount', '-f', image, mountpoint, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const server = new Foreground(child, mountpoint);
+  onTestFinished(async () => {
+    await run('fusermount3', ['-q', '-u', '-z', '--', mountpoint]);
+    child.kill('SIGKILL');
+  });
+  await until('the mount is there', () => isMountedAt(mountpoint) && child.exitCode === null);
+  await check('stat', join(mountpoint, 'disk.raw'));
+  return server;
+}
+
+class Foreground {
+  readonly mountpoint: string;
+  readonly disk: string;
+  readonly child: ChildProcess;
+  readonly ended: Promise<number | string>;
+  stderr = '';
+
+  constructor(child: ChildProcess, mountpoint: string) {
+    this.child = child;
+    this.mountpoint = mountpoint;
+    this.disk = join(mountpoint, 'disk.raw');
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    this.ended = new Promise((resolve) => {
+      child.once('exit', (code, signal) => {
+        resolve(signal ?? code ?? -1);
+      });
+    });
+  }
+}
+
+describe.skipIf(isMissing('lifecycle', 'fuse'))('a server', () => {
+  test('in the background keeps nothing of its caller', async () => {
+    const image = await newImage('4M');
+    const mountpoint = join(tempFolder(), 'mnt');
+    mkdirSync(mountpoint);
+    const file = join(tempFolder(), 'inherited');
+    // The pipe of stdout ends when the command returns: a server that kept it would hang this.
+    const line = 'cd "$4"; exec 5>"$5" 9>"$5" 200>"$5"; "$1" "$2" mount "$3" "$6" | cat';
+    await check(
+      'bash',
+      '-euc',
+      line,
+      'bash',
+      process.execPath,
+      CLI,
+      image,
+      join(image, '..'),
+      file,
+      mountpoint,
+    );
+    onTestFinished(async () => {
+      await vmdkfs('unmount', mountpoint);
+    });
+    const { stdout } = await run('pgrep', ['-f', `^vmdkfs .* ${mountpoint}$`]);
+    const pid = stdout.trim();
+    const linkOf = (fd: number | string): string => readlinkSync(`/proc/${pid}/fd/${fd}`);
+    expect(readdirSync(`/proc/${pid}/fd`).map(linkOf)).not.toContain(file);
+    expect([0, 1, 2].map(linkOf)).toEqual(['/dev/null', '/dev/null', '/dev/null']);
+    expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
+    const [, , , , session] = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/\(.*\)/, '()')
+      .split(' ')
+      .slice(1);
+    expect(session).toBe(pid);
+  });
+
+  test('mounts without the word mount, with options behind, as fstab has it', async () => {
+    const image = await newImage('4M');
+    const mountpoint = join(tempFolder(), 'mnt');
+    mkdirSync(mountpoint);
+    const options = 'rw,noauto,nofail,x-systemd.automount,suid,dev,ro';
+    expect(await vmdkfs(image, mountpoint, '-o', options)).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
+    const line = readFileSync('/proc/self/mounts', 'utf8')
+      .split('\n')
+      .find((each) => each.includes(mountpoint));
+    expect(line).toMatch(/fuse\.vmdkfs ro,/);
+    expect(line?.split(' ')[0]).toBe(image);
+    expect((await vmdkfs('unmount', mountpoint)).code).toBe(0);
+  });
+
+  test('shows an image with commas and spaces in its name', async () => {
+    const image = join(tempFolder(), 'my disk, the 2nd.vmdk');
+    await vmdkfs('create', image, '--size', '1M');
+    const { disk, mountpoint } = await mountImage(image);
+    expect(statSync(disk).size).toBe(1024 * 1024);
+    expect((await check('findmnt', '-no', 'SOURCE', mountpoint)).trim()).toBe(image);
+  });
+
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    '%s unmounts and leaves a clean image',
+    async (signal) => {
+      const image = await newImage('16M');
+      const server = await serve(image);
+      await check(
+        'dd',
+        'if=/dev/urandom',
+        `of=${server.disk}`,
+        'bs=1M',
+        'count=8',
+        'conv=notrunc',
+        'status=none',
+      );
+      expect(inspectSparseFile(image).uncleanShutdown).toBe(1);
+      server.child.kill(signal);
+      expect(await server.ended).toBe(0);
+      expect(isMountedAt(server.mountpoint)).toBe(false);
+      const { entries, problems, uncleanShutdown } = inspectSparseFile(image);
+      expect(problems).toEqual([]);
+      expect(uncleanShutdown).toBe(0);
+      expect(entries.filter((entry) => entry > 1)).toHaveLength(128);
+    },
+  );
+
+  test('that is busy on SIGTERM names who holds it and serves until the last close', async () => {
+    const image = await newImage('16M');
+    const server = await serve(image);
+    const handle = await open(server.disk, 'r+');
+    await handle.write(Buffer.alloc(4096, 1), 0, 4096, 0);
+    server.child.kill('SIGTERM');
+    await until('the mount is detached', () => !isMountedAt(server.mountpoint));
+    await handle.write(Buffer.alloc(4096, 2), 0, 4096, 4096);
+    await handle.sync();
+    expect(server.child.exitCode).toBeNull();
+    await handle.close();
+    expect(await server.ended).toBe(0);
+    expect(server.stderr).toMatch(
+      /detached, and served until its last user is gone: \S+ \(pid \d+\)/,
+    );
+    const { device } = openImage(image, { readOnly: true });
+    const bytes = Buffer.alloc(8192);
+    device.read(bytes, 0, 8192, 0);
+    device.close();
+    expect(bytes.equals(Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(4096, 2)]))).toBe(true);
+  });
+
+  test('leaves on a second signal, with what it has received in the image', async () => {
+    const image = await newImage('16M');
+    const server = await serve(image);
+    const handle = await open(server.disk, 'r+');
+    await handle.write(Buffer.alloc(4096, 3), 0, 4096, 8192);
+    server.child.kill('SIGTERM');
+    await until('the mount is detached', () => !isMountedAt(server.mountpoint));
+    server.child.kill('SIGTERM');
+    expect(await server.ended).toBe(3);
+    await handle.close().catch(() => undefined);
+    const { device } = openImage(image, { readOnly: true });
+    const bytes = Buffer.alloc(4096);
+    device.read(bytes, 0, 4096, 8192);
+    device.close();
+    expect(bytes.equals(Buffer.alloc(4096, 3))).toBe(true);
+  });
+
+  test('killed during a copy loses nothing that was synced, and the image is sound', async () => {
+    const image = await newImage('256M');
+    const server = await serve(image);
+    const size = 256 * 1024 * 1024;
+    const places = placesOf(11, 3000, 4096, size);
+    const handle = await open(server.disk, 'r+');
+    let synced = 0;
+    for (const [index, place] of places.entries()) {
+      await handle.write(blockOf(index, 4096), 0, 4096, place);
+      if (index % 500 === 499) {
+        await handle.sync();
+        synced = index + 1;
+      }
+      if (index === 2700) break;
+    }
+    server.child.kill('SIGKILL');
+    expect(await server.ended).toBe('SIGKILL');
+    await handle.close().catch(() => undefined);
+    // The dead mount is cleared by unmount, which says that nobody closed the image.
+    expect(await vmdkfs('mount', image, server.mountpoint)).toMatchObject({ code: 3 });
+    await vmdkfs('unmount', server.mountpoint);
+    expect(isMountedAt(server.mountpoint)).toBe(false);
+    expect(await check('qemu-img', 'check', image)).toMatch(/No errors/);
+    expect(synced).toBe(2500);
+    const { device } = openImage(image, { readOnly: false });
+    const bytes = Buffer.alloc(4096);
+    for (const [index, place] of places.slice(0, synced).entries()) {
+      device.read(bytes, 0, 4096, place);
+      expect(bytes.equals(blockOf(index, 4096)), `write ${index}`).toBe(true);
+    }
+    device.close();
+  });
+
+  test('on SIGTERM during a copy loses nothing that was synced', async () => {
+    const image = await newImage('512M');
+    const mounted = await mountImage(image);
+    const source = join(tempFolder(), 'source');
+    await check('dd', 'if=/dev/urandom', `of=${source}`, 'bs=1M', 'count=512', 'status=none');
+    const copy = run('dd', [`if=${source}`, `of=${mounted.disk}`, 'bs=1M', 'conv=notrunc,fsync']);
+    await sleep(700);
+    process.kill(mounted.pid, 'SIGTERM');
+    const { code } = await copy;
+    await until('the server has ended', () => !existsSync(`/proc/${mounted.pid}`));
+    expect(await check('qemu-img', 'check', image)).toMatch(/No errors/);
+    expect(inspectSparseFile(image)).toMatchObject({ problems: [], uncleanShutdown: 0 });
+    // The copy held the mount: it was detached, and served to the end.
+    expect(code).toBe(0);
+    const again = await mountImage(image, '-o', 'ro');
+    await check('cmp', source, again.disk);
+    await again.unmount();
+  });
+
+  test('flushes by itself within two seconds', async () => {
+    const image = await newImage('16M');
+    const { disk } = await mountImage(image);
+    await shell(
+      'exec 8<>"$1"; printf hello >&8; sleep 2.5; cp "$2" "$3"',
+      disk,
+      image,
+      `${image}.copy`,
+    );
+    const { device } = openImage(`${image}.copy`, { readOnly: true });
+    const bytes = Buffer.alloc(5);
+    device.read(bytes, 0, 5, 0);
+    device.close();
+    expect(bytes.toString()).toBe('hello');
+  });
+});
