@@ -7,9 +7,9 @@ import { formatCid } from '../vmdk/cid.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { BlockDevice } from './block-device.js';
-import { ImageLayer, type ExtentDescription, type LayerDescription } from './image-layer.js';
+import { ImageLayer, type LayerDescription } from './image-layer.js';
 import { newLayerState } from './layer-state.js';
-import { findBeside, openLayer, type OpenedLayer } from './open-layer.js';
+import { findBeside, isSparse, openLayer, type OpenedLayer } from './open-layer.js';
 import { OpenedFiles } from './opened-files.js';
 import type { CheckedSparse } from './open-sparse.js';
 
@@ -44,6 +44,7 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
   const files = new OpenedFiles();
   try {
     const chain = openChain(files, path, options.readOnly);
+    if (!options.readOnly) assertDistinctFiles(chain);
     const sparse = chain.flatMap((layer) =>
       layer.extents.map(({ description }) => description).filter(isSparse),
     );
@@ -130,8 +131,28 @@ function assertCid(child: OpenedLayer, parent: OpenedLayer): void {
   );
 }
 
-function isSparse(description: ExtentDescription | CheckedSparse): description is CheckedSparse {
-  return 'describe' in description;
+/**
+ * Refuses a disk in which a file that will be written has a second use: two sparse extents in one
+ * file would allocate over each other, and a parent would be written. Flat extents of one image may
+ * share a file, each at its own place.
+ */
+function assertDistinctFiles(chain: readonly OpenedLayer[]): void {
+  const written = new Map<string, boolean>();
+  chain.forEach((layer, depth) => {
+    for (const { description, file, line } of layer.extents) {
+      if (file === undefined) continue;
+      const isExclusive = isSparse(description) || depth > 0;
+      const other = written.get(file.identity);
+      if (other !== undefined && (other || isExclusive)) {
+        throw new VmdkError(
+          'VMDK_FILE_USED_TWICE',
+          layer.path,
+          `${file.path} (descriptor line ${line.lineNumber}) is already another extent of this disk; one of them is wrong`,
+        );
+      }
+      if (depth === 0) written.set(file.identity, isExclusive);
+    }
+  });
 }
 
 /** How many slots an extent gets: one for each table where they all fit, else its share. */

@@ -31,9 +31,15 @@ import type { OpenedFile, OpenedFiles } from './opened-files.js';
 export interface OpenedExtent {
   readonly line: ExtentLine;
   /** The extent's file; undefined where it has none. */
-  readonly path: string | undefined;
-  readonly fd: number | undefined;
+  readonly file: OpenedFile | undefined;
   readonly description: ExtentDescription | CheckedSparse;
+}
+
+/** Whether an extent is sparse. */
+export function isSparse(
+  description: ExtentDescription | CheckedSparse,
+): description is CheckedSparse {
+  return 'describe' in description;
 }
 
 /** An image file that is open and checked. */
@@ -90,10 +96,10 @@ export function openLayer(files: OpenedFiles, path: string, readOnly: boolean): 
     size,
     descriptorFile: {
       file: { fd: file.fd, path },
-      isOwnFile: !extents.some((extent) => extent.fd === file.fd),
+      isOwnFile: !extents.some((extent) => extent.file === file),
       cidWrites: readOnly ? [] : planCidChange(place),
     },
-    isUnclean: place.embeddedIn?.uncleanShutdown ?? false,
+    isUnclean: extents.some(({ description }) => isSparse(description) && description.isUnclean),
   };
 }
 
@@ -199,12 +205,12 @@ function openExtent(
   const { path } = place.file;
   if (line.access === 'NOACCESS' || line.type === 'ZERO') {
     const kind = line.access === 'NOACCESS' ? 'noaccess' : 'zero';
-    return { line, path: undefined, fd: undefined, description: { kind, ...base, path } };
+    return { line, file: undefined, description: { kind, ...base, path } };
   }
   if (start === 0 && place.embeddedIn !== undefined) {
     // The name in an embedded descriptor is what the file was called when it was made.
     const description = checkSparse(place.file, place.embeddedIn, base, readOnly);
-    return { line, path, fd: place.file.fd, description };
+    return { line, file: place.file, description };
   }
   const isReadOnly = readOnly || line.access === 'RDONLY';
   switch (line.type) {
@@ -220,15 +226,14 @@ function openExtent(
         fileOffset: line.fileOffset,
         dirty,
       };
-      return { line, path: file.path, fd: file.fd, description };
+      return { line, file, description };
     }
     case 'SPARSE': {
       const file = openExtentFile(files, place, line, isReadOnly);
       const header = decodeSparseHeader(readBytes(file, 0, SECTOR_BYTES), file.path);
       return {
         line,
-        path: file.path,
-        fd: file.fd,
+        file,
         description: checkSparse(file, header, base, isReadOnly),
       };
     }

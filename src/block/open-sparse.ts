@@ -23,6 +23,8 @@ const CHECK_BYTES = 1024 * 1024;
 export interface CheckedSparse {
   readonly tableCount: number;
   readonly tableBytes: number;
+  /** Whether the header says that the extent was not closed. */
+  readonly isUnclean: boolean;
   /** @param slots how many of its tables may be in memory, at least 1 */
   describe(slots: number): SparseExtentDescription;
 }
@@ -59,6 +61,7 @@ export function checkSparse(
   const size = { tableCount: tableCount(header), tableBytes: tableBytes(header) };
   return {
     ...size,
+    isUnclean: header.uncleanShutdown,
     describe: (slots) => ({
       kind: 'sparse',
       ...place,

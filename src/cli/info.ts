@@ -73,13 +73,13 @@ function describeLayer(layer: OpenedLayer): LayerInfo {
     parentCid: parentCid === undefined ? null : formatCid(parentCid),
     size: layer.size,
     uncleanShutdown: layer.isUnclean,
-    extents: layer.extents.map(({ line, path }) => ({
+    extents: layer.extents.map(({ file, line }) => ({
       access: line.access,
       type: line.type,
       size: line.size,
-      file: path ?? null,
+      file: file?.path ?? null,
       fileOffset: line.fileOffset,
-      fileAllocated: path === undefined ? 0 : statSync(path).blocks * 512,
+      fileAllocated: file === undefined ? 0 : statSync(file.path).blocks * 512,
     })),
   };
 }

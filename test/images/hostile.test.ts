@@ -14,6 +14,7 @@ import { openImage } from '../../src/block/open-image.js';
 import { SparseExtentHeader } from '../../src/vmdk/sparse-extent-header.js';
 import { VmdkError, type VmdkErrorCode } from '../../src/vmdk/vmdk-error.js';
 import { writeDescriptor } from '../helpers/images.js';
+import { writeSparseFile } from '../helpers/sparse-file.js';
 import { littleEndian, peek, poke } from '../helpers/poke.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 import { check } from '../helpers/run.js';
@@ -248,6 +249,30 @@ describe('descriptors', () => {
     flat('a.raw', 4096);
     writeDescriptor(image, extents);
     expect(refusal(image, false)).toMatchObject({ code });
+  });
+
+  test('one sparse file as two extents forbids writing', () => {
+    writeSparseFile(join(folder, 's.vmdk'), { sectors: 256, grainSectors: 128, tableEntries: 512 });
+    writeDescriptor(image, ['RW 256 SPARSE "s.vmdk"', 'RW 256 SPARSE "s.vmdk"']);
+    expect(refusal(image, false)).toMatchObject({ code: 'VMDK_FILE_USED_TWICE' });
+    openImage(image, { readOnly: true }).device.close();
+  });
+
+  test('a file of the parent as an extent of the child forbids writing', () => {
+    flat('a.raw', 4096);
+    const parent = join(folder, 'parent.vmdk');
+    writeDescriptor(parent, ['RW 8 FLAT "a.raw" 0'], { cid: '1' });
+    writeDescriptor(image, ['RW 8 FLAT "a.raw" 0'], { parentCid: '1', hint: 'parent.vmdk' });
+    expect(refusal(image, false)).toMatchObject({ code: 'VMDK_FILE_USED_TWICE' });
+  });
+
+  test('flat extents may share a file', () => {
+    flat('a.raw', 8192);
+    writeDescriptor(image, ['RW 8 FLAT "a.raw" 8', 'RW 8 FLAT "a.raw" 0']);
+    const { device } = openImage(image, { readOnly: false });
+    device.write(Buffer.alloc(4096, 3), 0, 4096, 4096);
+    device.close();
+    expect(peek(join(folder, 'a.raw'), 0, 4096).equals(Buffer.alloc(4096, 3))).toBe(true);
   });
 
   test('a CID that is no number is refused', () => {

@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'vitest';
+import { UsageError } from '../../../src/mount/mount-error.js';
+import { parseMountOptions, parseTransport } from '../../../src/mount/mount-options.js';
+
+const NONE = { readOnly: false, debug: false, transport: undefined, passed: [] };
+
+describe('parseMountOptions', () => {
+  test.each([[[]], [['']], [[',,', '']]])('of %j asks for nothing', (values) => {
+    expect(parseMountOptions(values)).toEqual(NONE);
+  });
+
+  test('reads lists and repeated options alike', () => {
+    const expected = {
+      readOnly: true,
+      debug: true,
+      transport: 'libfuse',
+      passed: ['allow_root', 'noatime'],
+    };
+    expect(parseMountOptions(['ro,debug,transport=libfuse,allow_root,noatime'])).toEqual(expected);
+    expect(
+      parseMountOptions(['ro', 'debug', 'transport=libfuse', 'allow_root', 'noatime']),
+    ).toEqual(expected);
+  });
+
+  test.each([
+    [['ro,rw'], false],
+    [['rw,ro'], true],
+    [['ro', 'rw'], false],
+    [['rw', 'defaults,ro,nosuid'], true],
+  ])('of %j takes the last of ro and rw', (values, readOnly) => {
+    expect(parseMountOptions(values).readOnly).toBe(readOnly);
+  });
+
+  test('takes the last transport', () => {
+    expect(parseMountOptions(['transport=libfuse,transport=auto']).transport).toBe('auto');
+  });
+
+  test('lets the kernel check permissions where others may use the mount', () => {
+    expect(parseMountOptions(['allow_other']).passed).toEqual([
+      'allow_other',
+      'default_permissions',
+    ]);
+    expect(parseMountOptions(['default_permissions,allow_other']).passed).toEqual([
+      'default_permissions',
+      'allow_other',
+    ]);
+    expect(parseMountOptions(['allow_root']).passed).toEqual(['allow_root']);
+  });
+
+  test.each(['allow_root', 'default_permissions', 'nonempty', 'nosuid', 'nodev', 'noexec', 'sync'])(
+    'passes %s on, once',
+    (option) => {
+      expect(parseMountOptions([option, `${option},${option}`])).toEqual({
+        ...NONE,
+        passed: [option],
+      });
+    },
+  );
+
+  test.each([
+    ...['defaults', 'auto', 'noauto', 'nofail', 'user', 'users', '_netdev', 'suid', 'dev', 'exec'],
+    ...['relatime', 'x-systemd.automount', 'x-gvfs-show', 'comment=a disk', 'lazytime'],
+  ])('accepts %s from fstab without effect', (option) => {
+    expect(parseMountOptions([option])).toEqual(NONE);
+  });
+
+  test.each([
+    ...['bogus', 'RO', ' ro', 'ro=1', 'allow_other=1', 'Xx-systemd', 'xx-systemd', 'fsname=a'],
+    ...['subtype=a', 'constructor', 'debug=1', 'transport'],
+  ])('refuses %j', (option) => {
+    expect(() => parseMountOptions(['ro', `nosuid,${option}`])).toThrow(UsageError);
+    expect(() => parseMountOptions([option])).toThrow(
+      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, transport=NAME, `,
+    );
+  });
+
+  test.each(['transport=', 'transport=fuse', 'transport=LIBFUSE'])('refuses %s', (option) => {
+    expect(() => parseMountOptions([option])).toThrow(UsageError);
+  });
+});
+
+describe('parseTransport', () => {
+  test('knows the transports by name', () => {
+    expect(parseTransport('auto')).toBe('auto');
+    expect(parseTransport('libfuse')).toBe('libfuse');
+  });
+
+  test('names what it refuses and what there is', () => {
+    expect(() => parseTransport('nfs')).toThrow(UsageError);
+    expect(() => parseTransport('nfs')).toThrow(/^unknown transport "nfs" \(auto, .*libfuse/);
+  });
+});
