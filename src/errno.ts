@@ -12,9 +12,9 @@ export function toErrno(error: unknown): number {
   return typeof errno === 'number' && errno < 0 ? errno : -Errno.EIO;
 }
 
-/** An error that carries `errno` (positive) in the shape of Node's own system errors. */
+/** An error of ours that carries a code and a negative errno as Node's own system errors do. */
 export function systemError(name: keyof typeof Errno, message: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${name}: ${message}`), { code: name, errno: -Errno[name] });
+  return Object.assign(new Error(message), { code: name, errno: -Errno[name] });
 }
 
 /**

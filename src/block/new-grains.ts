@@ -10,6 +10,7 @@
  * The layer's mutex is held from the look at the entries to the last `set`, so two writers to the
  * same new grain follow one another, and the second finds it allocated.
  */
+import { alignDown } from '../binary/alignment.js';
 import { isZero } from '../binary/zeros.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
@@ -149,6 +150,6 @@ export class NewGrains {
 
   #grainEnd(offset: number): number {
     const { grainBytes } = this.#parts;
-    return (Math.floor(offset / grainBytes) + 1) * grainBytes;
+    return alignDown(offset, grainBytes) + grainBytes;
   }
 }

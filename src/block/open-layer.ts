@@ -28,7 +28,7 @@ import { checkSparse, type CheckedSparse } from './open-sparse.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
 
 /** An extent that is open: described, or sparse and waiting for its table memory. */
-export interface OpenedExtent {
+interface OpenedExtent {
   readonly line: ExtentLine;
   /** The extent's file; undefined where it has none. */
   readonly file: OpenedFile | undefined;

@@ -9,6 +9,7 @@
  * The header's uncleanShutdown is set before the first write and cleared at a clean end; where it
  * was already set when the image was opened it stays, because nobody has checked the tables since.
  */
+import { alignDown } from '../binary/alignment.js';
 import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
@@ -250,7 +251,7 @@ export class SparseExtent implements Extent {
     const tableSpan = grainBytes * tables.tableEntries;
     const table = Math.floor(offset / tableSpan);
     const span = tables.source(table) === TABLE_MISSING ? tableSpan : grainBytes;
-    return Math.min((Math.floor(offset / span) + 1) * span, this.size);
+    return Math.min(alignDown(offset, span) + span, this.size);
   }
 
   #markUnclean(): void {

@@ -45,11 +45,11 @@ export const SPARSE_MAGICNUMBER = 0x564d444b;
 /** `kdmv`: open-vmdk marks a file that is still being written with the magic in lower case. */
 export const SPARSE_MAGICNUMBER_INCOMPLETE = 0x766d646b;
 
-export const SPARSEFLAG_VALID_NEWLINE_DETECTOR = 1 << 0;
-export const SPARSEFLAG_USE_REDUNDANT = 1 << 1;
-export const SPARSEFLAG_ZEROED_GRAIN = 1 << 2;
-export const SPARSEFLAG_COMPRESSED = 1 << 16;
-export const SPARSEFLAG_EMBEDDED_LBA = 1 << 17;
+const SPARSEFLAG_VALID_NEWLINE_DETECTOR = 1 << 0;
+const SPARSEFLAG_USE_REDUNDANT = 1 << 1;
+const SPARSEFLAG_ZEROED_GRAIN = 1 << 2;
+const SPARSEFLAG_COMPRESSED = 1 << 16;
+const SPARSEFLAG_EMBEDDED_LBA = 1 << 17;
 
 /** Flag bits in this half may not be ignored by a reader that does not know them (open-vmdk). */
 const SPARSEFLAG_INCOMPATIBLE_MASK = 0xffff0000;

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename } from 'node:path';
 import { check } from './run.js';
 
 /** Kinds of image that `makeImage` makes. */
@@ -52,10 +52,4 @@ export function writeDescriptor(
 export function chain(path: string, extents: readonly string[], parent: string): void {
   const cid = /^CID=([0-9a-f]+)/im.exec(readFileSync(parent).toString('latin1'))?.[1] ?? 'ffffffff';
   writeDescriptor(path, extents, { parentCid: cid, hint: basename(parent) });
-}
-
-/** The sparse extent file of a split image made by qemu-img, `index` from 1. */
-export function extentFile(image: string, index: number): string {
-  const stem = basename(image, '.vmdk');
-  return join(dirname(image), `${stem}-s${String(index).padStart(3, '0')}.vmdk`);
 }

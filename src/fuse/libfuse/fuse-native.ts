@@ -72,7 +72,7 @@ export interface Operations {
 }
 
 /** An instance before it is mounted. */
-export interface Fuse {
+interface Fuse {
   mount(done: (error: Error | null) => void): void;
 }
 

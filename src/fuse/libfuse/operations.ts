@@ -4,10 +4,13 @@
  * removed: EPERM.
  */
 import type { Operations } from './fuse-native.js';
+import createDebug from 'debug';
 import { Errno } from '../../errno.js';
 import { ROOT_INODE, type AttributeChanges, type FileSystem } from '../file-system.js';
 
 type Done = (error: number) => void;
+
+const debug = createDebug('vmdkfs:fuse');
 
 /** The operations that serve `fileSystem`. */
 export function operationsFor(fileSystem: FileSystem): Operations {
@@ -18,7 +21,11 @@ export function operationsFor(fileSystem: FileSystem): Operations {
     done(ino < 0 ? ino : act(ino));
   };
   const change = (path: string, changes: AttributeChanges, done: Done): void => {
-    withInode(path, done, (ino) => fileSystem.setattr(ino, changes));
+    withInode(path, done, (ino) => {
+      const result = fileSystem.setattr(ino, changes);
+      debug('SETATTR %s %o: %d', path, changes, result);
+      return result;
+    });
   };
   return {
     ...attributeOperations(fileSystem, resolve),
@@ -91,17 +98,25 @@ function dataOperations(
       done(0);
     },
     // libfuse takes a count or a negative errno as the result itself.
-    read: (_path, handle, target, length, offset, done) => {
-      done(fileSystem.read(handle, target, length, offset));
+    read: (path, handle, target, length, offset, done) => {
+      const result = fileSystem.read(handle, target, length, offset);
+      if (debug.enabled) debug('READ %s %d at %d: %d', path, length, offset, result);
+      done(result);
     },
-    write: (_path, handle, source, length, offset, done) => {
-      done(fileSystem.write(handle, source, length, offset));
+    write: (path, handle, source, length, offset, done) => {
+      const result = fileSystem.write(handle, source, length, offset);
+      if (debug.enabled) debug('WRITE %s %d at %d: %d', path, length, offset, result);
+      done(result);
     },
-    flush: (_path, handle, done) => {
-      done(fileSystem.fsync(handle));
+    flush: (path, handle, done) => {
+      const result = fileSystem.fsync(handle);
+      debug('FLUSH %s: %d', path, result);
+      done(result);
     },
-    fsync: (_path, _datasync, handle, done) => {
-      done(fileSystem.fsync(handle));
+    fsync: (path, _datasync, handle, done) => {
+      const result = fileSystem.fsync(handle);
+      debug('FSYNC %s: %d', path, result);
+      done(result);
     },
   };
 }

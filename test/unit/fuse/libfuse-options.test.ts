@@ -65,8 +65,8 @@ describe('libfuseOptions', () => {
     expect(length).toBeLessThanOrEqual(LONGEST);
     expect(length).toBeGreaterThan(LONGEST - 4);
     expect(source.endsWith(sourceOf(argument))).toBe(true);
-    expect(argument).not.toContain('\ufffd');
-    expect(argument.isWellFormed()).toBe(true);
+    // Half a surrogate pair would not survive the way through bytes.
+    expect(Buffer.from(argument).toString()).toBe(argument);
   });
 
   test('never ends in half an escape or begins with one', () => {

@@ -1,0 +1,270 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  changeCid,
+  decodeFileName,
+  looksLikeDescriptor,
+  parseDescriptor,
+  type Descriptor,
+} from '../../../src/vmdk/descriptor.js';
+import { VmdkError } from '../../../src/vmdk/vmdk-error.js';
+
+const BOM = '\u00ef\u00bb\u00bf'; // of UTF-8, one character for each byte
+const ROOM = 10240;
+
+function parse(...lines: readonly string[]): Descriptor {
+  return parseDescriptor(lines.join('\n'), 'disk.vmdk');
+}
+
+describe('looksLikeDescriptor', () => {
+  test.each([
+    '# Disk DescriptorFile\nversion=1\n',
+    '# Disk Descriptor File',
+    '#DISKDESCRIPTORFILE',
+    '\r\n  \t\r\n # disk descriptorfile \r\nversion=1\r\n',
+    `${BOM}# Disk DescriptorFile\r\n`,
+    `${BOM}CID=12345678`,
+    '# Description file created by VMDK stream converter\nversion=1 \n',
+    'junk\r\n  createtype = "custom"\r\n',
+    'junk\rcid=1',
+    '# Disk DescriptorFile\0\u00ff\u00ff',
+  ])('holds for %j', (text) => {
+    expect(looksLikeDescriptor(text)).toBe(true);
+  });
+
+  test.each([
+    '',
+    '\0# Disk DescriptorFile',
+    'Disk DescriptorFile',
+    '# a disk\n# Disk DescriptorFile',
+    '# Description file created by VMDK stream converter',
+    'parentCID=ffffffff\n#CID=1\nsubversion=1',
+    'text\0\nCID=12345678',
+    'KDMV\u0001\u0002',
+  ])('does not hold for %j', (text) => {
+    expect(looksLikeDescriptor(text)).toBe(false);
+  });
+});
+
+describe('parseDescriptor', () => {
+  test('reads a descriptor of VMware', () => {
+    const { text, entries, ...facts } = parse(
+      ...['# Disk DescriptorFile', 'version=3', 'encoding="windows-1252"', 'CID=77161c8'],
+      ...['parentCID=9f3a0001', 'createType="twoGbMaxExtentSparse"'],
+      ...['parentFileNameHint="C:\\VMs\\base.vmdk"', 'changeTrackPath="disk-ctk.vmdk"', ''],
+      ...['# Extent description', 'RW 8323072 SPARSE "disk-s001.vmdk"'],
+      ...['RDONLY 100 SPARSE "disk-s002.vmdk"', 'NOACCESS 63 FLAT "mbr.bin" 2', 'RW 50 ZERO '],
+      ...['', '# The Disk Data Base ', '#DDB', '', 'ddb.adapterType = "lsilogic"', ''],
+    );
+    const size = (sectors: number) => sectors * 512;
+    expect(facts).toEqual({
+      createType: 'twoGbMaxExtentSparse',
+      cid: 0x077161c8,
+      parentCid: 0x9f3a0001,
+      parentFileNameHint: 'C:\\VMs\\base.vmdk',
+      isEncrypted: false,
+      changeTrackPath: 'disk-ctk.vmdk',
+      extents: [
+        ['RW', size(8323072), 'SPARSE', 'disk-s001.vmdk', 0, 11],
+        ['RDONLY', size(100), 'SPARSE', 'disk-s002.vmdk', 0, 12],
+        ['NOACCESS', size(63), 'FLAT', 'mbr.bin', 1024, 13],
+        ['RW', size(50), 'ZERO', '', 0, 14],
+      ].map(([access, bytes, type, fileName, fileOffset, lineNumber]) => {
+        return { access, size: bytes, type, fileName, fileOffset, lineNumber };
+      }),
+    });
+    expect(text.slice(entries.get('ddb.adaptertype')?.start)).toBe('lsilogic"\n');
+  });
+
+  test('knows neither parent nor CID where there is no line, and no parent for ffffffff', () => {
+    const none = { cid: undefined, parentCid: undefined, createType: '', extents: [] };
+    expect(parse('# Disk DescriptorFile')).toMatchObject(none);
+    expect(parse('parentCID=FFFFFFFF')).toMatchObject(none);
+    expect(parse('CID=ffffffff').cid).toBe(0xffffffff);
+  });
+
+  test.each([
+    ['lower case', 'cid=1234abcd\ncreatetype="custom"'],
+    ['upper case', 'CID=1234ABCD\nCREATETYPE="custom"'],
+    ['spaces', '  CID  =\t1234abcd  \n\tcreateType = "custom" \t'],
+    ['quotes', 'CID="1234abcd"\ncreateType="custom"'],
+    ['no quotes', 'CID=1234abcd\ncreateType=custom'],
+    ['words behind the quotes', 'CID="1234abcd" x\ncreateType="custom" # a comment'],
+    ['CRLF', 'CID=1234abcd\r\ncreateType="custom"\r\n'],
+    ['CR alone', 'CID=1234abcd\rcreateType="custom"\r'],
+    ['equal keys, the first of which counts', 'CID=1234abcd\ncreateType=custom\ncid=5\nCID=xyz'],
+    ['parentCID first', 'parentCID=ffffffff\nCID=1234abcd\ncreateType="custom"'],
+    ['comments', '#CID=5\n  # CID=6\nCID=1234abcd\n#createType="x"\ncreateType="custom"'],
+    ['lines that are neither', 'hello\n= 3\nCID=1234abcd\n\u00e9=1\ncreateType="custom"'],
+    ['an end at NUL', 'CID=1234abcd\ncreateType="custom"\0\nencryptionKeys="x"\nRW 0 BAD'],
+  ])('reads keys with %s', (_name, text) => {
+    expect(parseDescriptor(text, 'disk.vmdk')).toMatchObject({
+      cid: 0x1234abcd,
+      parentCid: undefined,
+      createType: 'custom',
+      isEncrypted: false,
+    });
+  });
+
+  test('counts each line once, whatever ends it and however blank', () => {
+    const lines = (text: string) =>
+      parseDescriptor(text, 'disk.vmdk').extents.map((extent) => extent.lineNumber);
+    expect(lines('a\n\nRW 1 ZERO\n\n\nRW 1 ZERO')).toEqual([3, 6]);
+    expect(lines('a\r\n\r\nRW 1 ZERO\r\n \r\nRW 1 ZERO\r\n')).toEqual([3, 5]);
+    expect(lines('a\r\rRW 1 ZERO\rRW 1 ZERO')).toEqual([3, 4]);
+  });
+
+  test('passes over extent lines in comments', () => {
+    const { extents } = parse('#RW 5 FLAT "old.vmdk" 0', '  # RW 0 BAD', 'rw 5 vmfs "esx.vmdk"');
+    expect(extents).toMatchObject([{ type: 'VMFS', fileName: 'esx.vmdk', fileOffset: 0 }]);
+  });
+
+  test.each(['encryptionKeys="x"', 'keyID = "x"'])('%s means an encrypted disk', (line) => {
+    expect(parse('CID=1', line).isEncrypted).toBe(true);
+  });
+
+  test.each([
+    ['CID=123456789', 'VMDK_BAD_DESCRIPTOR'],
+    ['CID=', 'VMDK_BAD_DESCRIPTOR'],
+    ['parentCID=none', 'VMDK_BAD_DESCRIPTOR'],
+    ['RW 100 FLAT', 'VMDK_BAD_EXTENT_LINE'],
+  ])('refuses %j', (line, code) => {
+    expect(() => parse('', line)).toThrow(expect.objectContaining({ code, file: 'disk.vmdk' }));
+  });
+});
+
+/** The text that is in the file after `changeCid`, with room for `room` bytes. */
+function changed(text: string, cid: number, room = ROOM): string {
+  let result = text;
+  for (const change of changeCid(parseDescriptor(text, 'd.vmdk'), cid, room, 'd.vmdk')) {
+    const end = change.start + change.text.length;
+    result = result.slice(0, change.start) + change.text + result.slice(end);
+  }
+  return result;
+}
+
+describe('changeCid', () => {
+  const LONG = '0123456789abcdef01234567';
+
+  test.each([
+    ['CID=12345678\nparentCID=12345678\n', 'CID=0000beef\nparentCID=12345678\n'],
+    ['parentCID=12345678\r\n cid = "12345678"\r\n', 'parentCID=12345678\r\n cid = "0000beef"\r\n'],
+    [`CID=12345678\nddb.longContentID = "${LONG}12345678"\n`, undefined],
+    [`ddb.longContentID = "${LONG}99999999"\nCID=12345678\n`, undefined],
+    [
+      'CID=12345678\nddb.longContentID = "12345678"\n',
+      'CID=0000beef\nddb.longContentID = "12345678"\n',
+    ],
+    ['# CID=12345678\nCID=12345678\nCID=12345678', '# CID=12345678\nCID=0000beef\nCID=12345678'],
+  ])('changes eight digits where they stand in %j', (text, expected) => {
+    const after = expected ?? text.replaceAll(/(?:12345678|9{8})(?=["\n])/g, '0000beef');
+    expect(changed(text, 0xbeef)).toBe(after.replace(LONG.slice(0), LONG));
+    const changes = changeCid(parseDescriptor(text, 'd.vmdk'), 0xbeef, text.length, 'd.vmdk');
+    expect(changes.map((change) => change.text)).toEqual(changes.map(() => '0000beef'));
+  });
+
+  test('moves what stands behind the seven digits of QEMU', () => {
+    const tail = `\nparentCID=ffffffff\nddb.longContentID = "${LONG}077161c8"\n# end\u00e9`;
+    const after = `CID=deadbeef${tail.replace('077161c8', 'deadbeef')}`;
+    expect(changed(`CID=77161c8${tail}`, 0xdeadbeef)).toBe(after);
+  });
+
+  test('changes the bytes of an embedded descriptor up to its NULs only', () => {
+    expect(changed('CID=77161c8\nRW 1 ZERO\n\0\0\0', 0xdeadbeef)).toBe(
+      'CID=deadbeef\nRW 1 ZERO\n\0\0',
+    );
+  });
+
+  test('moves a longContentID that stands before the CID not at all', () => {
+    const text = (id: string, cid: string) => `ddb.longContentID="${LONG}${id}"\nCID=${cid}\nend`;
+    expect(changed(text('00000001', '1'), 0xdeadbeef)).toBe(text('deadbeef', 'deadbeef'));
+  });
+
+  test('refuses where the text would outgrow its room by one byte', () => {
+    const text = 'CID=77161c8\nend';
+    expect(changed(text, 0xdeadbeef, text.length + 1)).toBe('CID=deadbeef\nend');
+    expect(() => changed(text, 0xdeadbeef, text.length)).toThrow(
+      expect.objectContaining({
+        code: 'VMDK_BAD_DESCRIPTOR',
+        message:
+          'd.vmdk: the descriptor has no room for a CID of eight digits (16 bytes, 15 there); mount with -o ro',
+      }),
+    );
+  });
+
+  test('changes nothing where there is no CID line', () => {
+    expect(changeCid(parse('parentCID=12345678', '#CID=1'), 5, ROOM, 'd.vmdk')).toEqual([]);
+  });
+});
+
+describe('decodeFileName', () => {
+  test.each([
+    ['UTF-8 by name', 'encoding="UTF-8"', 'e38386.c3a9', '\u30c6.\u00e9'],
+    ['UTF-8 without a word', '', 'e38386.c3a9', '\u30c6.\u00e9'],
+    ['Shift_JIS', 'encoding="Shift_JIS"', '8365.835c', '\u30c6.\u30bd'],
+    ['GBK', 'encoding="GBK"', 'b2e2', '\u6d4b'],
+    ['windows-1250', 'encoding="windows-1250"', 'e8', '\u010d'],
+    ['windows-1252 where it is not UTF-8', '', 'c9e9', '\u00c9\u00e9'],
+    ['windows-1252 where it is not what it says', 'encoding="UTF-8"', 'e9', '\u00e9'],
+    ['UTF-8 where the encoding is not known', 'encoding="klingon"', 'c3a9', '\u00e9'],
+  ])('reads %s', (_name, line, hex, expected) => {
+    const name = Buffer.from(hex.replaceAll('.', ''), 'hex').toString('latin1');
+    expect(decodeFileName(`${name}.vmdk`, parse(line))).toBe(
+      `${expected.replaceAll('.', '')}.vmdk`,
+    );
+  });
+});
+
+describe('any bytes', () => {
+  const byte = fc.nat(255).map((code) => String.fromCharCode(code));
+  const piece = fc.oneof(
+    { weight: 3, arbitrary: fc.string({ unit: byte, maxLength: 12 }) },
+    fc.constantFrom('\n', '\r\n', '\n\n', '\0', ' ', '=', '"', '#'),
+    fc.constantFrom('\nCID=', '\nparentCID=', '\nRW ', '\nRDONLY 5 ', 'FLAT "a" 0', 'ZERO'),
+    fc.constantFrom(
+      '\nddb.longContentID = "',
+      '0123456789abcdef'.repeat(2),
+      '77161c8',
+      '\ncid = "',
+    ),
+  );
+  const text = fc.array(piece, { maxLength: 30 }).map((pieces) => pieces.join(''));
+
+  test('parse or are refused with a VmdkError', () => {
+    fc.assert(
+      fc.property(text, (input) => {
+        try {
+          const { text: body, entries } = parseDescriptor(input, 'disk.vmdk');
+          expect(input.startsWith(body)).toBe(true);
+          for (const { start, value } of entries.values()) {
+            expect(body.slice(start, start + value.length)).toBe(value);
+          }
+          expect(looksLikeDescriptor(input)).toBeTypeOf('boolean');
+        } catch (error) {
+          expect(error).toBeInstanceOf(VmdkError);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('that have a CID have the new one after its change, and keep everything else', () => {
+    fc.assert(
+      fc.property(text, text, fc.stringMatching(/^[0-9a-f]{1,8}$/), (before, after, digits) => {
+        const line = (cid: string) => `${before.replaceAll(/cid|\0/gi, '')}\nCID=${cid}\n#${after}`;
+        fc.pre(isReadable(line(digits)));
+        const { entries } = parseDescriptor(line(digits), 'd.vmdk');
+        fc.pre(!entries.has('ddb.longcontentid') && !after.includes('\0'));
+        expect(changed(line(digits), 0xdeadbeef)).toBe(line('deadbeef'));
+      }),
+    );
+  });
+});
+
+function isReadable(text: string): boolean {
+  try {
+    return parseDescriptor(text, 'd.vmdk').cid !== undefined;
+  } catch {
+    return false;
+  }
+}
