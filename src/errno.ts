@@ -18,10 +18,20 @@ export function systemError(name: keyof typeof Errno, message: string): NodeJS.E
 }
 
 /**
- * A failure in words for the user, on one line. Node's own `ENOENT: no such file or directory, open
- * '/x'` becomes `/x: no such file or directory`.
+ * A failure in words for the user, on one line and without control characters: names come from
+ * images and may hold any. Node's own `ENOENT: no such file or directory, open '/x'` becomes
+ * `/x: no such file or directory`.
  */
 export function describeError(error: unknown): string {
+  return printable(wordsOf(error));
+}
+
+/** `text` with a `?` for every control character, so that it cannot steer a terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '?');
+}
+
+function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const path = 'path' in error && typeof error.path === 'string' ? error.path : undefined;
   const words = /^[A-Z0-9]+: (?<words>[^,]+), /.exec(error.message)?.groups?.['words'];

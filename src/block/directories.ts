@@ -7,11 +7,17 @@
  * redundant directory that is not there at all. A single damaged redundant entry is only never
  * written through: the primary table alone is kept then.
  */
+import {
+  findOverlap,
+  intervalsOf,
+  joinIntervals,
+  NO_INTERVALS,
+  type Intervals,
+} from '../binary/intervals.js';
 import { ENTRY_BYTES, tableBytes, tableCount } from '../vmdk/layout.js';
 import { DIRECTORY_ENTRIES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
 import type { SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { mergeRegions, type Region } from './grain-bounds.js';
 import { TABLE_DAMAGED, TABLE_MISSING } from './grain-tables.js';
 import { HostFile } from './host-file.js';
 import type { OpenedFile } from './opened-files.js';
@@ -22,8 +28,8 @@ export interface Directories {
   readonly entries: readonly Uint32Array[];
   /** Where they lie in the file, bytes. */
   readonly offsets: readonly number[];
-  /** Everything in the file that is not a grain, as `mergeRegions` makes it. */
-  readonly metadata: Float64Array;
+  /** Everything in the file that is not a grain. */
+  readonly metadata: Intervals;
   /** Why the extent must not be written, or undefined. */
   readonly damage: string | undefined;
 }
@@ -43,85 +49,108 @@ export function readDirectories(file: OpenedFile, header: SparseHeader): Directo
       `capacity ${header.capacity} bytes needs ${count} grain tables (1 to ${DIRECTORY_ENTRIES_MAX} expected)`,
     );
   }
-  const fixed: Region[] = [
-    { start: 0, length: SECTOR_BYTES },
-    { start: header.descriptorOffset, length: header.descriptorBytes },
-  ];
   const offsets = header.hasRedundant ? [header.gdOffset, header.rgdOffset] : [header.gdOffset];
-  const areas = offsets.map((offset) => {
-    const area = { start: offset, length: count * ENTRY_BYTES };
-    const isUsable = isInside(area, file.length) && !overlapsAny(area, fixed);
-    if (isUsable) fixed.push(area);
-    return isUsable ? area : undefined;
-  });
+  const { areas, reserved } = placeDirectories(file, header, offsets, count * ENTRY_BYTES);
   if (areas.every((area) => area === undefined)) throw noDirectory(file, header, count);
-  const [primary = new Uint32Array(0), redundant] = areas.map((area) =>
-    readEntries(file, area, count, tableBytes(header), fixed),
-  );
-  const places = tableRegions(primary, tableBytes(header));
+  const length = tableBytes(header);
+  const copies = areas.map((area) => readEntries(file, area, count, length, reserved));
+  const [primary = new Uint32Array(0), redundant] = copies;
+  const starts = tableStarts(primary);
   let damage = damageOf(file, offsets, areas, primary);
-  if (hasOverlap(places)) damage ??= 'two grain tables share the same place';
+  if (hasOverlap(starts, length)) damage ??= 'two grain tables share the same place';
+  const tables = intervalsOf(starts, length);
   if (redundant !== undefined) {
-    markOverlaps(redundant, tableBytes(header), mergeRegions(places));
+    markOverlaps(redundant, length, tables);
     assertReachable(file, primary, redundant);
   } else if (damage !== undefined) throw new VmdkError('VMDK_BAD_DIRECTORY', file.path, damage);
-  const copies = redundant === undefined ? [primary] : [primary, redundant];
-  const tables = copies.flatMap((entries) => tableRegions(entries, tableBytes(header)));
-  return { entries: copies, offsets, metadata: mergeRegions([...fixed, ...tables]), damage };
+  const copyTables =
+    redundant === undefined ? NO_INTERVALS : intervalsOf(tableStarts(redundant), length);
+  const metadata = joinIntervals(reserved, joinIntervals(tables, copyTables));
+  return { entries: copies, offsets, metadata, damage };
+}
+
+/** A stretch of the file, in bytes. */
+interface Area {
+  readonly start: number;
+  readonly length: number;
+}
+
+/**
+ * Where the directories lie, undefined where one does not fit the file or lies over what comes
+ * before it, and everything that they, the header and the descriptor take up.
+ */
+function placeDirectories(
+  file: OpenedFile,
+  header: SparseHeader,
+  offsets: readonly number[],
+  length: number,
+): { areas: (Area | undefined)[]; reserved: Intervals } {
+  let reserved = joinIntervals(
+    areaIntervals({ start: 0, length: SECTOR_BYTES }),
+    areaIntervals({ start: header.descriptorOffset, length: header.descriptorBytes }),
+  );
+  const areas = offsets.map((start) => {
+    const isFree = findOverlap(reserved, start, length) < 0;
+    if (!isFree || !isInside(start, length, file.length)) return undefined;
+    reserved = joinIntervals(reserved, areaIntervals({ start, length }));
+    return { start, length };
+  });
+  return { areas, reserved };
+}
+
+function areaIntervals(area: Area): Intervals {
+  return area.length === 0 ? NO_INTERVALS : intervalsOf(Float64Array.of(area.start), area.length);
 }
 
 function readEntries(
   file: OpenedFile,
-  area: Region | undefined,
+  area: Area | undefined,
   count: number,
-  bytesOfTable: number,
-  fixed: readonly Region[],
+  length: number,
+  reserved: Intervals,
 ): Uint32Array {
   const entries = new Uint32Array(count).fill(TABLE_DAMAGED);
   if (area === undefined) return entries;
   new HostFile(file).read(new Uint8Array(entries.buffer), 0, area.length, area.start);
-  const reserved = mergeRegions(fixed);
   entries.forEach((sector, table) => {
     if (sector === TABLE_MISSING) return;
-    const region = { start: sector * SECTOR_BYTES, length: bytesOfTable };
-    if (isInside(region, file.length) && !overlapsMerged(region, reserved)) return;
-    entries[table] = TABLE_DAMAGED;
+    const start = sector * SECTOR_BYTES;
+    const isFree = findOverlap(reserved, start, length) < 0;
+    if (!isFree || !isInside(start, length, file.length)) entries[table] = TABLE_DAMAGED;
   });
   return entries;
 }
 
-function tableRegions(entries: Uint32Array, length: number): Region[] {
-  const regions: Region[] = [];
-  for (const sector of entries) {
-    if (sector > TABLE_DAMAGED) regions.push({ start: sector * SECTOR_BYTES, length });
-  }
-  return regions.sort((a, b) => a.start - b.start);
+/** Where the tables begin that can be followed, ascending, in bytes. */
+function tableStarts(entries: Uint32Array): Float64Array {
+  const sectors = entries.filter((sector) => sector > TABLE_DAMAGED).sort();
+  return Float64Array.from(sectors, (sector) => sector * SECTOR_BYTES);
 }
 
-function hasOverlap(sorted: readonly Region[]): boolean {
-  return sorted.some((region, index) => {
-    const next = sorted[index + 1];
-    return next !== undefined && region.start + region.length > next.start;
-  });
+function hasOverlap(starts: Float64Array, length: number): boolean {
+  return starts.some((start, index) => start + length > (starts[index + 1] ?? Infinity));
 }
 
 /** Marks redundant tables that lie over primary tables or over each other: writing one would break both. */
-function markOverlaps(redundant: Uint32Array, length: number, primary: Float64Array): void {
-  const byPlace = [...redundant.keys()]
-    .filter((table) => (redundant[table] ?? 0) > TABLE_DAMAGED)
-    .sort((a, b) => (redundant[a] ?? 0) - (redundant[b] ?? 0));
-  let end = 0;
-  for (const table of byPlace) {
-    const start = (redundant[table] ?? 0) * SECTOR_BYTES;
-    if (start < end || overlapsMerged({ start, length }, primary)) redundant[table] = TABLE_DAMAGED;
-    else end = start + length;
-  }
+function markOverlaps(redundant: Uint32Array, length: number, primary: Intervals): void {
+  const starts = tableStarts(redundant);
+  const shared = new Set<number>();
+  starts.forEach((start, index) => {
+    const next = starts[index + 1] ?? Infinity;
+    if (start + length > next) shared.add(start).add(next);
+  });
+  redundant.forEach((sector, table) => {
+    if (sector <= TABLE_DAMAGED) return;
+    const start = sector * SECTOR_BYTES;
+    const isOver = shared.has(start) || findOverlap(primary, start, length) >= 0;
+    if (isOver) redundant[table] = TABLE_DAMAGED;
+  });
 }
 
 function damageOf(
   file: OpenedFile,
   offsets: readonly number[],
-  areas: readonly (Region | undefined)[],
+  areas: readonly (Area | undefined)[],
   primary: Uint32Array,
 ): string | undefined {
   const missing = areas.indexOf(undefined);
@@ -153,23 +182,6 @@ function noDirectory(file: OpenedFile, header: SparseHeader, count: number): Vmd
   );
 }
 
-function isInside(region: Region, length: number): boolean {
-  return region.start > 0 && region.start + region.length <= length;
-}
-
-function overlapsAny(region: Region, others: readonly Region[]): boolean {
-  return overlapsMerged(region, mergeRegions(others.filter((other) => other.length > 0)));
-}
-
-/** Whether `region` has a byte in common with any of `merged`, which is ascending. */
-function overlapsMerged(region: Region, merged: Float64Array): boolean {
-  let low = 0;
-  let high = merged.length / 2;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((merged[2 * middle + 1] ?? 0) <= region.start) low = middle + 1;
-    else high = middle;
-  }
-  const first = merged[2 * low];
-  return first !== undefined && first < region.start + region.length;
+function isInside(start: number, length: number, fileLength: number): boolean {
+  return start > 0 && start + length <= fileLength;
 }

@@ -83,14 +83,12 @@ export class GrainAllocator {
    * @throws EFBIG where the file would pass 2 TiB
    */
   takeGrains(count: number): number {
-    const start = this.#extend(count * this.#grainBytes);
-    this.#numbers[ALLOCATED] = this.allocatedGrains + count;
-    return start;
+    return this.#extend(count * this.#grainBytes);
   }
 
-  /** A grain is no longer in use; its place in the file is not used again. Mutex held. */
-  leaveGrain(): void {
-    this.#numbers[ALLOCATED] = this.allocatedGrains - 1;
+  /** `change` more grains are in use, fewer where it is negative. Mutex held. */
+  countGrains(change: number): void {
+    this.#numbers[ALLOCATED] = this.allocatedGrains + change;
   }
 
   /**

@@ -2,6 +2,7 @@
  * Where grains of a sparse extent may lie: outside its header, descriptor, directories and tables,
  * and inside the file. Every table is held against this before any entry of it is used.
  */
+import { findOverlap, type Intervals } from '../binary/intervals.js';
 import { isAllocated } from '../vmdk/grain-entry.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
@@ -12,15 +13,15 @@ export interface GrainBoundsDescription {
   readonly grainBytes: number;
   /** Grains of the extent; entries beyond are not looked at. */
   readonly grainCount: number;
-  /** The parts that are not grains: first byte and end of each, ascending, not overlapping. */
-  readonly metadata: Float64Array;
+  /** The parts of the file that are not grains. */
+  readonly metadata: Intervals;
 }
 
 export class GrainBounds {
   readonly #path: string;
   readonly #grainBytes: number;
   readonly #grainCount: number;
-  readonly #metadata: Float64Array;
+  readonly #metadata: Intervals;
   readonly #metadataEnd: number;
   readonly #fileEnd: () => number;
 
@@ -65,34 +66,14 @@ export class GrainBounds {
   }
 
   #checkMetadata(grain: number, start: number): void {
-    for (let index = 0; index < this.#metadata.length; index += 2) {
-      const first = this.#metadata[index] ?? 0;
-      const end = this.#metadata[index + 1] ?? 0;
-      if (start + this.#grainBytes <= first || start >= end) continue;
-      throw new VmdkError(
-        'VMDK_BAD_GRAIN',
-        this.#path,
-        `grain ${grain} (disk offset ${grain * this.#grainBytes}) begins at byte ${start}, over the extent's own metadata (bytes ${first} to ${end}); the image is corrupt`,
-      );
-    }
+    const found = findOverlap(this.#metadata, start, this.#grainBytes);
+    if (found < 0) return;
+    const first = this.#metadata[found] ?? 0;
+    const end = this.#metadata[found + 1] ?? 0;
+    throw new VmdkError(
+      'VMDK_BAD_GRAIN',
+      this.#path,
+      `grain ${grain} (disk offset ${grain * this.#grainBytes}) begins at byte ${start}, over the extent's own metadata (bytes ${first} to ${end}); the image is corrupt`,
+    );
   }
-}
-
-/** A region of a file, in bytes. */
-export interface Region {
-  readonly start: number;
-  readonly length: number;
-}
-
-/** Sorts and joins regions into first byte and end of each that is left. */
-export function mergeRegions(regions: Iterable<Region>): Float64Array {
-  const sorted = [...regions].sort((a, b) => a.start - b.start);
-  const merged: number[] = [];
-  for (const { start, length } of sorted) {
-    const end = merged.at(-1);
-    if (end !== undefined && start <= end)
-      merged[merged.length - 1] = Math.max(end, start + length);
-    else merged.push(start, start + length);
-  }
-  return Float64Array.from(merged);
 }

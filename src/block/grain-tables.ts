@@ -188,17 +188,18 @@ export class GrainTables {
   }
 
   /**
-   * Copies changed tables to `target`, at most as many as fit, and takes them for writing. Mutex
-   * held. Entries not yet set when this is called are not in the copy.
+   * Copies changed tables to `target`, from table `from` on and at most as many as fit, and takes
+   * them for writing. Mutex held. Entries not yet set when this is called are not in the copy.
    *
    * @returns the tables copied, in ascending order
    */
-  snapshot(target: Uint8Array): number[] {
+  snapshot(target: Uint8Array, from: number): number[] {
     const tables: number[] = [];
     for (let slot = 0; slot < this.#slots; slot++) {
       const control = slot * CONTROL_WORDS;
-      if (((this.#control[control + STATE] ?? 0) & DIRTY) !== 0)
-        tables.push((this.#control[control + TAG] ?? 0) - 1);
+      const table = (this.#control[control + TAG] ?? 0) - 1;
+      const isChanged = ((this.#control[control + STATE] ?? 0) & DIRTY) !== 0;
+      if (isChanged && table >= from) tables.push(table);
     }
     tables.sort((a, b) => a - b);
     tables.length = Math.min(tables.length, Math.floor(target.length / this.tableBytes));

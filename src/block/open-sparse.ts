@@ -131,8 +131,11 @@ function checkTables(
   const bytes = tableBytes(header);
   const buffer = new Uint8Array(CHECK_BYTES);
   const count = tableCount(header);
-  const placeOf = (table: number): number =>
-    directories.entries.map((entries) => entries[table] ?? 0).find((at) => at > TABLE_DAMAGED) ?? 0;
+  const [primary, redundant] = directories.entries;
+  const placeOf = (table: number): number => {
+    const place = primary?.[table] ?? 0;
+    return place > TABLE_DAMAGED ? place : (redundant?.[table] ?? 0);
+  };
   let allocated = 0;
   for (let table = 0; table < count;) {
     const place = placeOf(table);

@@ -41,9 +41,7 @@ export class TableWriter {
     const change = this.#takeDirectoryChange();
     let isComplete = false;
     try {
-      let hasWritten = false;
-      while (this.#flushSome()) hasWritten = true;
-      if (hasWritten) this.#barrier();
+      if (this.#flushTables()) this.#barrier();
       if (change !== undefined) {
         this.#writeDirectories(change);
         this.#barrier();
@@ -64,34 +62,38 @@ export class TableWriter {
     });
   }
 
-  /** Steps 1 to 3 for as many tables as fit; false when there were none left. */
-  #flushSome(): boolean {
+  /**
+   * Steps 1 to 3, upwards from the first table, so that writers who change tables meanwhile cannot
+   * keep it going: what they change behind it is for the next flush.
+   *
+   * @returns whether any table was written
+   */
+  #flushTables(): boolean {
     const { flags, state, tables } = this.#parts;
-    const changed = this.#copyTables();
-    let succeeded = false;
-    try {
-      if (flags.takeData()) this.#barrier();
-      for (const directory of tables.directories) this.#writeCopies(changed, directory);
-      succeeded = true;
-    } finally {
-      if (changed.length > 0) {
+    const capacity = Math.floor(SNAPSHOT.length / tables.tableBytes);
+    const hasChanges = flags.takeTables();
+    for (let from = 0; ;) {
+      const changed = hasChanges ? this.#copyTables(from) : [];
+      let succeeded = false;
+      try {
+        if (flags.takeData()) this.#barrier();
+        for (const directory of tables.directories) this.#writeCopies(changed, directory);
+        succeeded = true;
+      } finally {
         state.mutex.lock();
         tables.written(changed, succeeded);
         state.mutex.unlock();
       }
+      if (changed.length < capacity) return from > 0 || changed.length > 0;
+      from = (changed.at(-1) ?? 0) + 1;
     }
-    return changed.length > 0;
   }
 
-  #copyTables(): number[] {
-    const { flags, state, tables } = this.#parts;
+  #copyTables(from: number): number[] {
+    const { state, tables } = this.#parts;
     state.mutex.lock();
     try {
-      if (!flags.takeTables()) return [];
-      const changed = tables.snapshot(SNAPSHOT);
-      // There may be more than fit: look again.
-      if (changed.length > 0) flags.markTables();
-      return changed;
+      return tables.snapshot(SNAPSHOT, from);
     } finally {
       state.mutex.unlock();
     }

@@ -1,6 +1,7 @@
 /** `vmdkfs info IMAGE [--json]`. */
 import { statSync } from 'node:fs';
 import type { Command } from 'commander';
+import { printable } from '../errno.js';
 import { openImage, type OpenedImage } from '../block/open-image.js';
 import type { OpenedLayer } from '../block/open-layer.js';
 import { formatCid } from '../vmdk/cid.js';
@@ -19,7 +20,11 @@ export function addInfoCommand(program: Command): void {
       const image = openImage(path, { readOnly: true });
       try {
         const info = describe(path, image);
-        print(...(flags.json === true ? [JSON.stringify(info, undefined, 2)] : format(info)));
+        print(
+          ...(flags.json === true
+            ? [JSON.stringify(info, undefined, 2)]
+            : format(info).map(printable)),
+        );
       } finally {
         image.device.close();
       }

@@ -42,7 +42,8 @@ export function looksLikeDescriptor(text: string): boolean {
   const head = (end < 0 ? text : text.slice(0, end)).replace(/^\u00ef\u00bb\u00bf/, '');
   const first = head.trimStart().split(/[\r\n]/, 1)[0] ?? '';
   if (first.startsWith('#') && /diskdescriptor/i.test(first.replaceAll(/\s/g, ''))) return true;
-  return /^\s*(?:version|CID|createType)\s*=/im.test(head);
+  // Blanks only: white space that spans lines would be tried again from each of them.
+  return /^[ \t]*(?:version|CID|createType)[ \t]*=/im.test(head);
 }
 
 /**

@@ -30,5 +30,8 @@ export const DESCRIPTOR_BYTES_MAX = 1024 * 1024;
 /** Longest chain of parents. VMware documents 32 links; images in the wild have had more. */
 export const CHAIN_LENGTH_MAX = 256;
 
-/** Most grain tables of one extent, as in QEMU: 128 MiB of directory, far past what a 2 TiB file holds. */
-export const DIRECTORY_ENTRIES_MAX = 32 * 1024 * 1024;
+/**
+ * Most grain tables of one extent: enough for 128 TiB in VMware's grains and tables, 16 MiB of
+ * directory. What is kept of each table while opening is bounded by it (QEMU allows 32 Mi).
+ */
+export const DIRECTORY_ENTRIES_MAX = 4 * 1024 * 1024;

@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { describeError } from '../../src/errno.js';
 import { createImage } from '../../src/block/create-image.js';
 import { openImage } from '../../src/block/open-image.js';
 import { SparseExtentHeader } from '../../src/vmdk/sparse-extent-header.js';
@@ -224,6 +225,11 @@ describe('files that are no image', () => {
   });
 });
 
+/** A descriptor for a sparse file of `sectors`. */
+function embedded(sectors: number): string {
+  return `# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\nRW ${sectors} SPARSE "d"\n`;
+}
+
 describe('descriptors', () => {
   const flat = (name: string, bytes: number): void => {
     writeFileSync(join(folder, name), Buffer.alloc(bytes));
@@ -273,6 +279,36 @@ describe('descriptors', () => {
     device.write(Buffer.alloc(4096, 3), 0, 4096, 4096);
     device.close();
     expect(peek(join(folder, 'a.raw'), 0, 4096).equals(Buffer.alloc(4096, 3))).toBe(true);
+  });
+
+  test('a megabyte of blank lines is refused at once', () => {
+    writeFileSync(image, '\n'.repeat(MIB));
+    const before = performance.now();
+    expect(refusal(image, true)).toMatchObject({ code: 'VMDK_NOT_VMDK' });
+    expect(performance.now() - before).toBeLessThan(5000);
+  });
+
+  test('control characters in names do not reach the terminal', () => {
+    writeDescriptor(image, ['RW 8 FLAT "\u001b[2Jgone" 0']);
+    writeFileSync(join(folder, '\u001b[2Jgone'), Buffer.alloc(8));
+    const message = describeError(refusal(image, true));
+    expect(message).toMatch(/\?\[2Jgone/);
+    expect(message).not.toMatch(/\p{Cc}/u);
+  });
+
+  test('a directory of scattered tables is opened in time that grows with their number only', () => {
+    // Tables of one sector, every second one, in a file that is nearly all hole.
+    const tables = MIB / 4;
+    const shape = { sectors: tables * 128, grainSectors: 1, tableEntries: 128, withTables: false };
+    writeSparseFile(image, { ...shape, flags: 1, descriptor: embedded(shape.sectors) });
+    const directory = Number(peek(image, header.gdOffset.offset, 8).readBigUInt64LE()) * SECTOR;
+    const first = directory / SECTOR + (tables * 4) / SECTOR + 1;
+    const entries = Uint32Array.from({ length: tables }, (_, table) => first + 2 * table);
+    poke(image, directory, new Uint8Array(entries.buffer));
+    truncateSync(image, (first + 2 * tables) * SECTOR);
+    const before = performance.now();
+    openImage(image, { readOnly: true }).device.close();
+    expect(performance.now() - before).toBeLessThan(60_000);
   });
 
   test('a CID that is no number is refused', () => {

@@ -146,49 +146,47 @@ function changed(text: string, cid: number, room = ROOM): string {
 describe('changeCid', () => {
   const LONG = '0123456789abcdef01234567';
 
-  test.each([
-    ['CID=12345678\nparentCID=12345678\n', 'CID=0000beef\nparentCID=12345678\n'],
-    ['parentCID=12345678\r\n cid = "12345678"\r\n', 'parentCID=12345678\r\n cid = "0000beef"\r\n'],
-    [`CID=12345678\nddb.longContentID = "${LONG}12345678"\n`, undefined],
-    [`ddb.longContentID = "${LONG}99999999"\nCID=12345678\n`, undefined],
-    [
-      'CID=12345678\nddb.longContentID = "12345678"\n',
-      'CID=0000beef\nddb.longContentID = "12345678"\n',
-    ],
-    ['# CID=12345678\nCID=12345678\nCID=12345678', '# CID=12345678\nCID=0000beef\nCID=12345678'],
-  ])('changes eight digits where they stand in %j', (text, expected) => {
-    const after = expected ?? text.replaceAll(/(?:12345678|9{8})(?=["\n])/g, '0000beef');
-    expect(changed(text, 0xbeef)).toBe(after.replace(LONG.slice(0), LONG));
-    const changes = changeCid(parseDescriptor(text, 'd.vmdk'), 0xbeef, text.length, 'd.vmdk');
-    expect(changes.map((change) => change.text)).toEqual(changes.map(() => '0000beef'));
+  // `@` stands for the CID, `%` for its eight digits.
+  const TEXTS = [
+    'CID=@\nparentCID=12345678\n# end\u00e9',
+    'parentCID=77161c8\r\n cid = "@" \r\nRW 1 ZERO\r\n',
+    '#CID=1\nCID=@\nCID=12345678',
+    'CID=@\nddb.longContentID=12345678',
+    `CID=@\nddb.longContentID = "${LONG}%"\n`,
+    `ddb.longContentID=${LONG}%\nCID=@\nend`,
+  ];
+  const DIGITS = [
+    { short: '12345678', long: '12345678' },
+    { short: '77161c8', long: '077161c8' }, // as QEMU writes it
+    { short: '1', long: '99999999' }, // a tool changed only the CID
+  ];
+
+  describe.each(DIGITS)('in place of $short', ({ short, long }) => {
+    test.each(TEXTS)('stands in %j, and nothing else changes', (text) => {
+      const before = text.replace('@', short).replace('%', long);
+      expect(changed(before, 0xdeadbeef)).toBe(text.replaceAll(/[@%]/g, 'deadbeef'));
+    });
   });
 
-  test('moves what stands behind the seven digits of QEMU', () => {
-    const tail = `\nparentCID=ffffffff\nddb.longContentID = "${LONG}077161c8"\n# end\u00e9`;
-    const after = `CID=deadbeef${tail.replace('077161c8', 'deadbeef')}`;
-    expect(changed(`CID=77161c8${tail}`, 0xdeadbeef)).toBe(after);
+  test('leaves the NULs of an embedded descriptor behind it', () => {
+    const text = 'CID=77161c8\nRW 1 ZERO\n\0\0\0';
+    expect(changed(text, 0xdeadbeef)).toBe('CID=deadbeef\nRW 1 ZERO\n\0\0');
   });
 
-  test('changes the bytes of an embedded descriptor up to its NULs only', () => {
-    expect(changed('CID=77161c8\nRW 1 ZERO\n\0\0\0', 0xdeadbeef)).toBe(
-      'CID=deadbeef\nRW 1 ZERO\n\0\0',
-    );
-  });
-
-  test('moves a longContentID that stands before the CID not at all', () => {
-    const text = (id: string, cid: string) => `ddb.longContentID="${LONG}${id}"\nCID=${cid}\nend`;
-    expect(changed(text('00000001', '1'), 0xdeadbeef)).toBe(text('deadbeef', 'deadbeef'));
+  test('writes eight digits at each of its places, whatever the new number', () => {
+    const descriptor = parse('CID=12345678', `ddb.longContentID = "${LONG}12345678"`);
+    const eight = '0000beef';
+    expect(changeCid(descriptor, 0xbeef, descriptor.text.length, 'd.vmdk')).toEqual([
+      { start: 4, text: eight },
+      { start: 58, text: eight },
+    ]);
   });
 
   test('refuses where the text would outgrow its room by one byte', () => {
     const text = 'CID=77161c8\nend';
     expect(changed(text, 0xdeadbeef, text.length + 1)).toBe('CID=deadbeef\nend');
     expect(() => changed(text, 0xdeadbeef, text.length)).toThrow(
-      expect.objectContaining({
-        code: 'VMDK_BAD_DESCRIPTOR',
-        message:
-          'd.vmdk: the descriptor has no room for a CID of eight digits (16 bytes, 15 there); mount with -o ro',
-      }),
+      'd.vmdk: the descriptor has no room for a CID of eight digits (16 bytes, 15 there)',
     );
   });
 
@@ -199,19 +197,16 @@ describe('changeCid', () => {
 
 describe('decodeFileName', () => {
   test.each([
-    ['UTF-8 by name', 'encoding="UTF-8"', 'e38386.c3a9', '\u30c6.\u00e9'],
-    ['UTF-8 without a word', '', 'e38386.c3a9', '\u30c6.\u00e9'],
-    ['Shift_JIS', 'encoding="Shift_JIS"', '8365.835c', '\u30c6.\u30bd'],
+    ['UTF-8 by name', 'encoding="UTF-8"', 'e38386c3a9', '\u30c6\u00e9'],
+    ['UTF-8 without a word', '', 'e38386c3a9', '\u30c6\u00e9'],
+    ['Shift_JIS', 'encoding="Shift_JIS"', '8365835c', '\u30c6\u30bd'],
     ['GBK', 'encoding="GBK"', 'b2e2', '\u6d4b'],
-    ['windows-1250', 'encoding="windows-1250"', 'e8', '\u010d'],
     ['windows-1252 where it is not UTF-8', '', 'c9e9', '\u00c9\u00e9'],
     ['windows-1252 where it is not what it says', 'encoding="UTF-8"', 'e9', '\u00e9'],
     ['UTF-8 where the encoding is not known', 'encoding="klingon"', 'c3a9', '\u00e9'],
   ])('reads %s', (_name, line, hex, expected) => {
-    const name = Buffer.from(hex.replaceAll('.', ''), 'hex').toString('latin1');
-    expect(decodeFileName(`${name}.vmdk`, parse(line))).toBe(
-      `${expected.replaceAll('.', '')}.vmdk`,
-    );
+    const name = `${Buffer.from(hex, 'hex').toString('latin1')}.vmdk`;
+    expect(decodeFileName(name, parse(line))).toBe(`${expected}.vmdk`);
   });
 });
 
@@ -221,12 +216,7 @@ describe('any bytes', () => {
     { weight: 3, arbitrary: fc.string({ unit: byte, maxLength: 12 }) },
     fc.constantFrom('\n', '\r\n', '\n\n', '\0', ' ', '=', '"', '#'),
     fc.constantFrom('\nCID=', '\nparentCID=', '\nRW ', '\nRDONLY 5 ', 'FLAT "a" 0', 'ZERO'),
-    fc.constantFrom(
-      '\nddb.longContentID = "',
-      '0123456789abcdef'.repeat(2),
-      '77161c8',
-      '\ncid = "',
-    ),
+    fc.constantFrom('\nddb.longContentID = "', '0123456789abcdef'.repeat(2), '77161c8'),
   );
   const text = fc.array(piece, { maxLength: 30 }).map((pieces) => pieces.join(''));
 
@@ -248,23 +238,14 @@ describe('any bytes', () => {
     );
   });
 
-  test('that have a CID have the new one after its change, and keep everything else', () => {
+  test('around a CID stay as they are when it changes', () => {
+    const comment = fc.string({ unit: byte }).map((line) => `#${line.replaceAll(/[\0\r\n]/g, '')}`);
+    const digits = fc.stringMatching(/^[0-9a-f]{1,8}$/);
     fc.assert(
-      fc.property(text, text, fc.stringMatching(/^[0-9a-f]{1,8}$/), (before, after, digits) => {
-        const line = (cid: string) => `${before.replaceAll(/cid|\0/gi, '')}\nCID=${cid}\n#${after}`;
-        fc.pre(isReadable(line(digits)));
-        const { entries } = parseDescriptor(line(digits), 'd.vmdk');
-        fc.pre(!entries.has('ddb.longcontentid') && !after.includes('\0'));
-        expect(changed(line(digits), 0xdeadbeef)).toBe(line('deadbeef'));
+      fc.property(comment, comment, digits, (before, after, old) => {
+        const around = (cid: string) => `${before}\nCID=${cid}\n${after}`;
+        expect(changed(around(old), 0xdeadbeef)).toBe(around('deadbeef'));
       }),
     );
   });
 });
-
-function isReadable(text: string): boolean {
-  try {
-    return parseDescriptor(text, 'd.vmdk').cid !== undefined;
-  } catch {
-    return false;
-  }
-}
