@@ -6,23 +6,12 @@ import { dirname, join, resolve } from 'node:path';
 import { realpathSync, statSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { newCid } from '../vmdk/cid.js';
-import {
-  changeCid,
-  decodeFileName,
-  looksLikeDescriptor,
-  parseDescriptor,
-  type Descriptor,
-} from '../vmdk/descriptor.js';
+import { changeCid, decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
 import type { ExtentLine } from '../vmdk/extent-line.js';
-import { DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
-import {
-  decodeSparseHeader,
-  SPARSE_MAGICNUMBER,
-  SPARSE_MAGICNUMBER_INCOMPLETE,
-  type SparseHeader,
-} from '../vmdk/sparse-extent-header.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { decodeSparseHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { HostFile } from './host-file.js';
+import { findDescriptor, readBytes, type DescriptorPlace } from './find-descriptor.js';
 import type { DescriptorFile, ExtentDescription } from './image-layer.js';
 import { checkSparse, type CheckedSparse } from './open-sparse.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
@@ -53,17 +42,6 @@ export interface OpenedLayer {
   readonly descriptorFile: DescriptorFile;
   /** Whether a sparse extent's header says that it was not closed. */
   readonly isUnclean: boolean;
-}
-
-/** Where a descriptor lies: all of `file`, or a part of a sparse file. */
-interface DescriptorPlace {
-  readonly file: OpenedFile;
-  readonly offset: number;
-  /** Bytes that it may take. */
-  readonly room: number;
-  readonly descriptor: Descriptor;
-  /** The header of the sparse file it is embedded in, which is then the first extent. */
-  readonly embeddedIn: SparseHeader | undefined;
 }
 
 /**
@@ -101,73 +79,6 @@ export function openLayer(files: OpenedFiles, path: string, readOnly: boolean): 
     },
     isUnclean: extents.some(({ description }) => isSparse(description) && description.isUnclean),
   };
-}
-
-function findDescriptor(file: OpenedFile): DescriptorPlace {
-  const head = readBytes(file, 0, Math.min(file.length, SECTOR_BYTES));
-  const magic = head.length >= 4 ? head.readUInt32LE(0) : 0;
-  if (magic === SPARSE_MAGICNUMBER || magic === SPARSE_MAGICNUMBER_INCOMPLETE) {
-    return findEmbedded(file, head);
-  }
-  assertKnownKind(file, head);
-  if (file.length > DESCRIPTOR_BYTES_MAX) throw notVmdk(file);
-  const text = readBytes(file, 0, file.length).toString('latin1');
-  if (!looksLikeDescriptor(text)) throw notVmdk(file);
-  const descriptor = parseDescriptor(text, file.path);
-  return { file, offset: 0, room: DESCRIPTOR_BYTES_MAX, descriptor, embeddedIn: undefined };
-}
-
-function findEmbedded(file: OpenedFile, head: Buffer): DescriptorPlace {
-  if (head.length < SECTOR_BYTES) {
-    throw new VmdkError(
-      'VMDK_TRUNCATED',
-      file.path,
-      `has only ${file.length} bytes, less than a header (${SECTOR_BYTES}); it is truncated`,
-    );
-  }
-  const header = decodeSparseHeader(head, file.path);
-  if (header.descriptorOffset === 0) {
-    throw new VmdkError(
-      'VMDK_NO_DESCRIPTOR',
-      file.path,
-      'is one extent of a split disk and has no descriptor; open the disk by its descriptor file (NAME.vmdk for NAME-s001.vmdk)',
-    );
-  }
-  const end = header.descriptorOffset + header.descriptorBytes;
-  if (end > file.length) {
-    throw new VmdkError(
-      'VMDK_TRUNCATED',
-      file.path,
-      `its descriptor ends at byte ${end}, but the file has only ${file.length} bytes; it is truncated or corrupt`,
-    );
-  }
-  const text = readBytes(file, header.descriptorOffset, header.descriptorBytes).toString('latin1');
-  if (!looksLikeDescriptor(text)) {
-    throw new VmdkError(
-      'VMDK_BAD_DESCRIPTOR',
-      file.path,
-      `there is no descriptor at byte ${header.descriptorOffset}; the image is corrupt`,
-    );
-  }
-  return {
-    file,
-    offset: header.descriptorOffset,
-    room: header.descriptorBytes,
-    descriptor: parseDescriptor(text, file.path),
-    // A header without capacity is a wrapper around a descriptor of flat extents.
-    embeddedIn: header.capacity === 0 ? undefined : header,
-  };
-}
-
-const OTHER_KINDS: readonly (readonly [magic: string, kind: string])[] = [
-  ['COWD', 'an ESX delta extent (COWD)'],
-  ['\xbe\xba\xfe\xca\0\0\0\0', 'an seSparse extent'],
-];
-
-function assertKnownKind(file: OpenedFile, head: Buffer): void {
-  const kind = OTHER_KINDS.find(([magic]) => head.toString('latin1').startsWith(magic))?.[1];
-  if (kind === undefined) return;
-  throw new VmdkError('VMDK_UNSUPPORTED', file.path, `is ${kind}, which this version cannot open`);
 }
 
 function assertUsable(descriptor: Descriptor, path: string, readOnly: boolean): void {
@@ -290,18 +201,4 @@ function planCidChange(place: DescriptorPlace): DescriptorFile['cidWrites'] {
     position: offset + change.start,
     bytes: Buffer.from(change.text, 'latin1'),
   }));
-}
-
-function readBytes(file: OpenedFile, position: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  new HostFile(file).read(bytes, 0, length, position);
-  return bytes;
-}
-
-function notVmdk(file: OpenedFile): VmdkError {
-  return new VmdkError(
-    'VMDK_NOT_VMDK',
-    file.path,
-    'is not a VMDK (neither a sparse header nor a descriptor found)',
-  );
 }

@@ -2,21 +2,12 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { qemuImage, IMAGE_KINDS } from '../helpers/images.js';
+import { IMAGE_KINDS, newImage, qemuImage } from '../helpers/images.js';
 import { pattern } from '../helpers/disk-kinds.js';
 import { mountImage } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
-import { check, run, shell, vmdkfs } from '../helpers/run.js';
+import { check, run, shell } from '../helpers/run.js';
 import { tempFolder } from '../helpers/temp-folder.js';
-
-/** A new image of our own making. */
-async function newImage(size: string): Promise<string> {
-  const image = join(tempFolder(), 'disk.vmdk');
-  const { code, stderr } = await vmdkfs('create', image, '--size', size);
-  expect(stderr).toBe('');
-  expect(code).toBe(0);
-  return image;
-}
 
 describe.skipIf(isMissing('tools', 'fuse'))('cp, dd and cmp', () => {
   test('a copy of 1 GiB in and out is byte-identical', { timeout: 180_000 }, async () => {

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { blockOf, placesOf } from '../helpers/random-writes.js';
+import { newImage } from '../helpers/images.js';
 import { mountImage, type Mounted } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
 import { check, vmdkfs } from '../helpers/run.js';
@@ -70,11 +71,9 @@ function parseTrace(output: string, image: string): Call[] {
     });
 }
 
-async function newImage(size: string): Promise<{ image: string; firstGrain: number }> {
-  const image = join(tempFolder(), 'disk.vmdk');
-  await vmdkfs('create', image, '--size', size);
-  const overHead = Number(readFileSync(image).readBigUInt64LE(64)) * 512;
-  return { image, firstGrain: overHead };
+/** Where the first grain of a new image can be, in bytes. */
+function firstGrainOf(image: string): number {
+  return Number(readFileSync(image).readBigUInt64LE(64)) * 512;
 }
 
 describe.skipIf(isMissing('host writes', 'fuse', 'strace'))('the server asks the host', () => {
@@ -82,7 +81,8 @@ describe.skipIf(isMissing('host writes', 'fuse', 'strace'))('the server asks the
     'for one data write for each of 10,000 random writes, no ftruncate, no stat',
     { timeout: 240_000 },
     async () => {
-      const { firstGrain, image } = await newImage('1G');
+      const image = await newImage('1G');
+      const firstGrain = firstGrainOf(image);
       const mounted = await mountImage(image);
       const places = placesOf(7, 10_000, 4096, 1024 * MIB);
       const calls = await trace(mounted, image, async () => {
@@ -112,7 +112,8 @@ describe.skipIf(isMissing('host writes', 'fuse', 'strace'))('the server asks the
   );
 
   test('for one data write for 1 MiB into 16 new grains', async () => {
-    const { firstGrain, image } = await newImage('64M');
+    const image = await newImage('64M');
+    const firstGrain = firstGrainOf(image);
     const mounted = await mountImage(image);
     const calls = await trace(mounted, image, async () => {
       // The kernel cuts requests at 128 KiB for libfuse 2: each of them is one write.
@@ -146,7 +147,7 @@ describe.skipIf(isMissing('engine writes', 'strace'))('the engine asks the host'
       device.write(Buffer.alloc(${length}, 7), 0, ${length}, ${offset});
       device.close();`;
     const output = join(tempFolder(), 'trace');
-    const firstGrain = Number(readFileSync(image).readBigUInt64LE(64)) * 512;
+    const firstGrain = firstGrainOf(image);
     const node = [process.execPath, '--input-type=module', '-e', program, image];
     await check('strace', '-f', '-yy', '-s', '0', '-e', 'trace=pwrite64', '-o', output, ...node);
     const calls = parseTrace(output, image);
@@ -154,12 +155,12 @@ describe.skipIf(isMissing('engine writes', 'strace'))('the engine asks the host'
   }
 
   test('for one write for 1 MiB into 16 new grains', async () => {
-    const { image } = await newImage('64M');
+    const image = await newImage('64M');
     expect(await dataWrites(image, MIB, 3 * MIB)).toEqual([MIB]);
   });
 
   test('for user data, head and tail around it over a parent', async () => {
-    const { image: base } = await newImage('64M');
+    const base = await newImage('64M');
     await dataWrites(base, MIB, 0);
     const child = join(tempFolder(), 'child.vmdk');
     await vmdkfs('create', child, '--backing', base);
@@ -168,7 +169,7 @@ describe.skipIf(isMissing('engine writes', 'strace'))('the engine asks the host'
   });
 
   test('for user data and the end of the grain where nothing lies beneath', async () => {
-    const { image } = await newImage('64M');
+    const image = await newImage('64M');
     expect(await dataWrites(image, 4096, 1000)).toEqual([4096, 1]);
   });
 });

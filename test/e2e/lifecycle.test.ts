@@ -6,18 +6,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
+import { newImage } from '../helpers/images.js';
 import { isMountedAt, mountImage } from '../helpers/mounted.js';
 import { blockOf, placesOf } from '../helpers/random-writes.js';
 import { isMissing } from '../helpers/requirements.js';
 import { check, CLI, run, shell, vmdkfs } from '../helpers/run.js';
 import { inspectSparseFile } from '../helpers/sparse-file.js';
 import { tempFolder } from '../helpers/temp-folder.js';
-
-async function newImage(size: string): Promise<string> {
-  const image = join(tempFolder(), 'disk.vmdk');
-  expect((await vmdkfs('create', image, '--size', size)).code).toBe(0);
-  return image;
-}
 
 async function until(what: string, isSo: () => boolean): Promise<void> {
   for (let waited = 0; !isSo(); waited += 20) {

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
-import { check } from './run.js';
+import { basename, join } from 'node:path';
+import { check, vmdkfs } from './run.js';
+import { tempFolder } from './temp-folder.js';
 
 /** Kinds of image that `makeImage` makes. */
 export type ImageKind =
@@ -12,6 +13,14 @@ export const IMAGE_KINDS: readonly ImageKind[] = [
   'twoGbMaxExtentSparse',
   'twoGbMaxExtentFlat',
 ];
+
+/** A new image of our own making, removed when the test has finished. */
+export async function newImage(size: string): Promise<string> {
+  const image = join(tempFolder(), 'disk.vmdk');
+  const { code, stderr } = await vmdkfs('create', image, '--size', size);
+  if (code !== 0) throw new Error(`create: ${stderr}`);
+  return image;
+}
 
 /** Makes an image with qemu-img; extra options as `-o` takes them. */
 export async function qemuImage(
