@@ -1,0 +1,31 @@
+import { describe, expect, test } from 'vitest';
+import { LayerState, newLayerState } from '../../../src/block/layer-state.js';
+import { systemError } from '../../../src/errno.js';
+
+describe('the state of a layer', () => {
+  test('is sound until a barrier fails, and broken for every thread from then on', () => {
+    const shared = newLayerState();
+    const [one, other] = [new LayerState(shared), new LayerState(shared)];
+    one.barrier(() => undefined);
+    other.assertSound('disk.vmdk');
+    const failure = systemError('EIO', 'lost pages');
+    expect(() => {
+      one.barrier(() => {
+        throw failure;
+      });
+    }).toThrow(failure);
+    // The next fdatasync would succeed: nobody is told so.
+    other.barrier(() => undefined);
+    expect(() => {
+      other.assertSound('disk.vmdk');
+    }).toThrow(expect.objectContaining({ code: 'EIO' }) as Error);
+  });
+
+  test('tells once that the descriptor was written, and for good that the CID changed', () => {
+    const state = new LayerState(newLayerState());
+    expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([false, false]);
+    state.cidChanged();
+    expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([true, true]);
+    expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([true, false]);
+  });
+});
