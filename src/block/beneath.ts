@@ -31,16 +31,16 @@ export class Beneath {
   nextData(offset: number, limit: number): number {
     const there = this.#lengthThere(offset, limit - offset);
     if (there === 0 || this.#parent === undefined) return limit;
-    const found = this.#parent.nextData(this.#start + offset) - this.#start;
-    return found < offset + there ? found : limit;
+    const end = this.#start + offset + there;
+    const found = this.#parent.nextData(this.#start + offset, end);
+    return found < end ? found - this.#start : limit;
   }
 
   /** The first offset from `offset` on that is known to be a hole, or `limit`. */
   nextHole(offset: number, limit: number): number {
     const there = this.#lengthThere(offset, limit - offset);
     if (there === 0 || this.#parent === undefined) return offset;
-    const found = this.#parent.nextHole(this.#start + offset) - this.#start;
-    return Math.min(found, offset + there, limit);
+    return this.#parent.nextHole(this.#start + offset, this.#start + offset + there) - this.#start;
   }
 
   #lengthThere(offset: number, length: number): number {

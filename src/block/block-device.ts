@@ -22,11 +22,14 @@ export interface BlockDevice {
   /** Makes durable what was written before the call. */
   flush(): void;
 
-  /** The first offset at or after `offset` that may hold data, or `size`. */
-  nextData(offset: number): number;
+  /**
+   * The first offset in `[offset, limit)` that may hold data, or `limit`, which is at most `size`.
+   * It looks no further than that: a question about one grain must not search a whole parent.
+   */
+  nextData(offset: number, limit: number): number;
 
-  /** The first offset at or after `offset` that is known to be a hole, or `size`. */
-  nextHole(offset: number): number;
+  /** The first offset in `[offset, limit)` that is known to be a hole, or `limit`. */
+  nextHole(offset: number, limit: number): number;
 
   /** Bytes that take up space in the image and its parents; at most `size`. */
   allocatedBytes(): number;

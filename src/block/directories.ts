@@ -15,7 +15,7 @@ import {
   type Intervals,
 } from '../binary/intervals.js';
 import { ENTRY_BYTES, tableBytes, tableCount } from '../vmdk/layout.js';
-import { DIRECTORY_ENTRIES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
 import type { SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { TABLE_DAMAGED, TABLE_MISSING } from './grain-tables.js';
@@ -37,18 +37,11 @@ export interface Directories {
 /**
  * Reads the directories that `header` names.
  *
- * @throws VmdkError VMDK_BAD_DIRECTORY, VMDK_TRUNCATED or VMDK_BAD_CAPACITY where a table can be
- *   reached through no directory
+ * @throws VmdkError VMDK_BAD_DIRECTORY or VMDK_TRUNCATED where a table can be reached through no
+ *   directory
  */
 export function readDirectories(file: OpenedFile, header: SparseHeader): Directories {
   const count = tableCount(header);
-  if (count === 0 || count > DIRECTORY_ENTRIES_MAX) {
-    throw new VmdkError(
-      'VMDK_BAD_CAPACITY',
-      file.path,
-      `capacity ${header.capacity} bytes needs ${count} grain tables (1 to ${DIRECTORY_ENTRIES_MAX} expected)`,
-    );
-  }
   const offsets = header.hasRedundant ? [header.gdOffset, header.rgdOffset] : [header.gdOffset];
   const { areas, reserved } = placeDirectories(file, header, offsets, count * ENTRY_BYTES);
   if (areas.every((area) => area === undefined)) throw noDirectory(file, header, count);

@@ -66,8 +66,8 @@ export class FlatExtent implements Extent {
     return offset;
   }
 
-  nextHole(): number {
-    return this.size;
+  nextHole(_offset: number, limit: number): number {
+    return limit;
   }
 
   allocatedBytes(): number {

@@ -17,7 +17,7 @@ const NEXT_GRAIN = 0;
 const NEXT_TABLE = 1;
 const TABLES_END = 2;
 const ALLOCATED = 3;
-const OPENED_END = 4;
+const PUBLISHED_END = 4;
 const NUMBERS = 5;
 
 // The tables whose directory entries changed and are not on disk: first, and last plus one.
@@ -33,16 +33,18 @@ export interface GrainAllocatorDescription {
   readonly words: SharedArrayBuffer;
 }
 
-/** An allocator for a file of `fileLength` bytes in which `allocated` grains are in use. */
+/**
+ * An allocator for a file in which `allocated` grains are in use. What is in use ends at `end`: the
+ * file's length, or the end of a last grain that the file cuts short.
+ */
 export function describeAllocator(
   path: string,
   grainBytes: number,
-  fileLength: number,
+  end: number,
   allocated: number,
 ): GrainAllocatorDescription {
   const numbers = new Float64Array(new SharedArrayBuffer(NUMBERS * 8));
-  numbers[NEXT_GRAIN] = alignUp(fileLength, grainBytes);
-  numbers[OPENED_END] = alignUp(fileLength, grainBytes);
+  numbers[NEXT_GRAIN] = alignUp(end, grainBytes);
   numbers[ALLOCATED] = allocated;
   const words = new SharedArrayBuffer(WORDS * 4);
   return { path, grainBytes, numbers: numbers.buffer, words };
@@ -66,9 +68,9 @@ export class GrainAllocator {
     return this.#numbers[NEXT_GRAIN] ?? 0;
   }
 
-  /** Whether anything was allocated since the image was opened. */
-  get hasGrown(): boolean {
-    return this.end !== this.#numbers[OPENED_END];
+  /** Where the last grain ends that was allocated since the image was opened; 0 without one. */
+  get publishedEnd(): number {
+    return this.#numbers[PUBLISHED_END] ?? 0;
   }
 
   /** Grains in use. */
@@ -86,9 +88,16 @@ export class GrainAllocator {
     return this.#extend(count * this.#grainBytes);
   }
 
-  /** `change` more grains are in use, fewer where it is negative. Mutex held. */
-  countGrains(change: number): void {
-    this.#numbers[ALLOCATED] = this.allocatedGrains + change;
+  /** The `count` grains at `start` are written and in use from now on. Mutex held. */
+  publish(start: number, count: number): void {
+    this.#numbers[ALLOCATED] = this.allocatedGrains + count;
+    const end = start + count * this.#grainBytes;
+    this.#numbers[PUBLISHED_END] = Math.max(this.publishedEnd, end);
+  }
+
+  /** A grain is no longer in use; its place in the file is not used again. Mutex held. */
+  leaveGrain(): void {
+    this.#numbers[ALLOCATED] = this.allocatedGrains - 1;
   }
 
   /**

@@ -38,23 +38,25 @@ export class GrainBounds {
   /**
    * Checks the entries of consecutive grains, `words[0]` being that of `firstGrain`.
    *
-   * @returns how many of them are allocated
+   * @returns how many of them are allocated, and where the last of these in the file ends
    * @throws VmdkError VMDK_TRUNCATED for a grain that begins past the end of the file,
    *   VMDK_BAD_GRAIN for one that lies over metadata
    */
-  check(words: Uint32Array, firstGrain: number): number {
+  check(words: Uint32Array, firstGrain: number): { allocated: number; end: number } {
     const end = this.#fileEnd();
     const count = Math.min(words.length, this.#grainCount - firstGrain);
     let allocated = 0;
+    let last = 0;
     for (let index = 0; index < count; index++) {
       const entry = words[index] ?? 0;
       if (!isAllocated(entry)) continue;
       allocated += 1;
+      last = Math.max(last, entry);
       const start = entry * SECTOR_BYTES;
       if (start >= end) throw this.#truncated(firstGrain + index, start, end);
       if (start < this.#metadataEnd) this.#checkMetadata(firstGrain + index, start);
     }
-    return allocated;
+    return { allocated, end: last === 0 ? 0 : last * SECTOR_BYTES + this.#grainBytes };
   }
 
   #truncated(grain: number, start: number, end: number): VmdkError {

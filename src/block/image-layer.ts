@@ -120,12 +120,12 @@ export class ImageLayer implements BlockDevice {
     }
   }
 
-  nextData(offset: number): number {
-    return this.#seek(offset, (extent, at) => extent.nextData(at));
+  nextData(offset: number, limit: number): number {
+    return this.#seek(offset, limit, (extent, at, end) => extent.nextData(at, end));
   }
 
-  nextHole(offset: number): number {
-    return this.#seek(offset, (extent, at) => extent.nextHole(at));
+  nextHole(offset: number, limit: number): number {
+    return this.#seek(offset, limit, (extent, at, end) => extent.nextHole(at, end));
   }
 
   allocatedBytes(): number {
@@ -135,14 +135,31 @@ export class ImageLayer implements BlockDevice {
   }
 
   close(): void {
-    try {
-      this.flush();
-      if (!this.readOnly) for (const extent of this.#extents) extent.finish();
-    } finally {
-      for (const extent of this.#extents) extent.close();
-      if (this.#descriptor.isOwnFile) new HostFile(this.#descriptor.file).close();
-      this.#parent?.close();
-    }
+    const steps: (() => void)[] = [];
+    if (!this.readOnly)
+      steps.push(() => {
+        this.#finish();
+      });
+    for (const extent of this.#extents)
+      steps.push(() => {
+        extent.close();
+      });
+    if (this.#descriptor.isOwnFile)
+      steps.push(() => {
+        new HostFile(this.#descriptor.file).close();
+      });
+    steps.push(() => this.#parent?.close());
+    runAll(steps);
+  }
+
+  /** Extents are marked as cleanly closed only after everything of all of them is durable. */
+  #finish(): void {
+    this.flush();
+    runAll(
+      this.#extents.map((extent) => () => {
+        extent.finish();
+      }),
+    );
   }
 
   /** Index of the extent that holds `offset`. */
@@ -163,15 +180,19 @@ export class ImageLayer implements BlockDevice {
     return extent;
   }
 
-  #seek(offset: number, find: (extent: Extent, at: number) => number): number {
-    for (let index = this.#indexAt(offset), at = offset; at < this.size; index++) {
-      const extent = this.#extents[index];
-      if (extent === undefined) break;
-      const found = find(extent, at - extent.start);
-      if (found < extent.size) return extent.start + found;
-      at = extent.start + extent.size;
+  #seek(
+    offset: number,
+    limit: number,
+    find: (extent: Extent, at: number, end: number) => number,
+  ): number {
+    for (let index = this.#indexAt(offset), at = offset; at < limit; index++) {
+      const extent = this.#extent(index);
+      const end = Math.min(extent.size, limit - extent.start);
+      const found = find(extent, at - extent.start, end);
+      if (found < end) return extent.start + found;
+      at = extent.start + end;
     }
-    return this.size;
+    return limit;
   }
 
   /** Refuses what may not be written before any of it is, and changes the CID the first time. */
@@ -211,4 +232,17 @@ export class ImageLayer implements BlockDevice {
       file.sync();
     });
   }
+}
+
+/** Takes every step, also after one has failed; then throws the first failure. */
+function runAll(steps: readonly (() => void)[]): void {
+  const failures: unknown[] = [];
+  for (const step of steps) {
+    try {
+      step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }

@@ -40,7 +40,7 @@ export class LayerState {
     if (Atomics.load(this.#words, BROKEN) === 0) return;
     throw systemError(
       'EIO',
-      `${path}: an earlier fdatasync failed; unmount, check the disk, mount again`,
+      `${path}: an earlier flush failed or was cut off; unmount, check the disk, mount again`,
     );
   }
 
@@ -52,6 +52,20 @@ export class LayerState {
       Atomics.store(this.#words, BROKEN, 1);
       throw error;
     }
+  }
+
+  /**
+   * A thread has ended without leaving what it was in: what it held is freed, so that nobody waits
+   * for it, and the layer is broken, because nobody knows how far it came.
+   *
+   * @returns whether it was inside
+   */
+  threadEnded(dead: number): boolean {
+    const held = [this.mutex, this.flushMutex].filter((mutex) => mutex.isHeldBy(dead));
+    // Broken before it is free: whoever gets in next must see it.
+    if (held.length > 0) Atomics.store(this.#words, BROKEN, 1);
+    for (const mutex of held) mutex.unlock();
+    return held.length > 0;
   }
 
   get isCidChanged(): boolean {

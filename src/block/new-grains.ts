@@ -56,7 +56,7 @@ export class NewGrains {
     this.#lockTable(grain, (grain + 1) * grainBytes);
     try {
       this.#ensureTable(grain);
-      if (isAllocated(tables.lookup(grain))) allocator.countGrains(-1);
+      if (isAllocated(tables.lookup(grain))) allocator.leaveGrain();
       tables.set(grain, GTE_ZEROED);
     } finally {
       this.#parts.state.mutex.unlock();
@@ -129,7 +129,7 @@ export class NewGrains {
     for (let grain = first; grain <= last; grain++) {
       tables.set(grain, (place + (grain - first) * grainBytes) / SECTOR_BYTES);
     }
-    allocator.countGrains(last - first + 1);
+    allocator.publish(place, last - first + 1);
   }
 
   /** Writes what lies beneath `[from, to)`, a part of `grain`, at `place`; zeros are there already. */

@@ -2,13 +2,15 @@
  * Opening a disk: the image file, its parents down to the base, and their extents. The result is a
  * plain description that can be posted to any thread; `attachImage` makes a working device of it.
  */
-import { decodeFileName } from '../vmdk/descriptor.js';
+import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
+import type { ExtentLine } from '../vmdk/extent-line.js';
 import { formatCid } from '../vmdk/cid.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { BlockDevice } from './block-device.js';
+import type { HostFileDescription } from './host-file.js';
 import { ImageLayer, type LayerDescription } from './image-layer.js';
-import { newLayerState } from './layer-state.js';
+import { LayerState, newLayerState } from './layer-state.js';
 import { findBeside, isSparse, openLayer, type OpenedLayer } from './open-layer.js';
 import { OpenedFiles } from './opened-files.js';
 import type { CheckedSparse } from './open-sparse.js';
@@ -30,8 +32,19 @@ export interface ImageDescription {
 /** An open disk: how to attach it elsewhere, what was found, and the device of this thread. */
 export interface OpenedImage {
   readonly description: ImageDescription;
-  readonly chain: readonly OpenedLayer[];
+  readonly chain: readonly LayerFacts[];
   readonly device: BlockDevice;
+}
+
+/** What was found in one image file of a chain. */
+export interface LayerFacts {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly descriptor: Descriptor;
+  readonly isUnclean: boolean;
+  /** The extent lines, and the path of each one's file where it has one. */
+  readonly extents: readonly { readonly line: ExtentLine; readonly path: string | undefined }[];
 }
 
 /**
@@ -44,7 +57,7 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
   const files = new OpenedFiles();
   try {
     const chain = openChain(files, path, options.readOnly);
-    if (!options.readOnly) assertDistinctFiles(chain);
+    assertDistinctFiles(chain, options.readOnly);
     const sparse = chain.flatMap((layer) =>
       layer.extents.map(({ description }) => description).filter(isSparse),
     );
@@ -53,11 +66,19 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
       describeLayer(layer, depth > 0 || options.readOnly, share),
     );
     const description = { layers };
-    return { description, chain, device: attachImage(description) };
+    return { description, chain: chain.map(factsOf), device: attachImage(description) };
   } catch (error) {
     files.closeAll();
     throw error;
   }
+}
+
+/**
+ * To be told when a thread that had attached the image ended by itself: what it was in the middle
+ * of is given up, and layers that it may have left half done are not written any more.
+ */
+export function threadEnded(description: ImageDescription, thread: number): void {
+  for (const { state } of description.layers) new LayerState(state).threadEnded(thread);
 }
 
 /** A device over an image that some thread has open. */
@@ -131,28 +152,54 @@ function assertCid(child: OpenedLayer, parent: OpenedLayer): void {
   );
 }
 
+/** One use of a file by a disk; `depth` counts the layers above. */
+interface FileUse {
+  readonly depth: number;
+  readonly kind: 'descriptor' | 'sparse' | 'plain';
+  readonly file: HostFileDescription;
+}
+
 /**
- * Refuses a disk in which a file that will be written has a second use: two sparse extents in one
- * file would allocate over each other, and a parent would be written. Flat extents of one image may
- * share a file, each at its own place.
+ * Refuses a disk that uses a file twice where that cannot be meant: a sparse file as two extents,
+ * which would allocate over each other; a file that is written and is also a parent's, or a
+ * descriptor. Plain extents of one image may share a file, each at its own place.
  */
-function assertDistinctFiles(chain: readonly OpenedLayer[]): void {
-  const written = new Map<string, boolean>();
+function assertDistinctFiles(chain: readonly OpenedLayer[], readOnly: boolean): void {
+  const uses = new Map<string, FileUse[]>();
+  const add = (identity: string, use: FileUse): void => {
+    uses.set(identity, [...(uses.get(identity) ?? []), use]);
+  };
   chain.forEach((layer, depth) => {
-    for (const { description, file, line } of layer.extents) {
-      if (file === undefined) continue;
-      const isExclusive = isSparse(description) || depth > 0;
-      const other = written.get(file.identity);
-      if (other !== undefined && (other || isExclusive)) {
-        throw new VmdkError(
-          'VMDK_FILE_USED_TWICE',
-          layer.path,
-          `${file.path} (descriptor line ${line.lineNumber}) is already another extent of this disk; one of them is wrong`,
-        );
-      }
-      if (depth === 0) written.set(file.identity, isExclusive);
+    const { descriptorFile, extents, identity } = layer;
+    const { file, isOwnFile } = descriptorFile;
+    if (isOwnFile) add(identity, { depth, kind: 'descriptor', file });
+    for (const extent of extents) {
+      if (extent.file === undefined) continue;
+      const kind = isSparse(extent.description) ? 'sparse' : 'plain';
+      add(extent.file.identity, { depth, kind, file: extent.file });
     }
   });
+  for (const group of uses.values()) {
+    if (!isConflict(group, readOnly)) continue;
+    throw new VmdkError(
+      'VMDK_FILE_USED_TWICE',
+      chain[0]?.path ?? '',
+      `the disk uses ${group[0]?.file.path ?? ''} ${group.length} times; only one of the uses can be right`,
+    );
+  }
+}
+
+function isConflict(uses: readonly FileUse[], readOnly: boolean): boolean {
+  if (uses.filter(({ kind }) => kind === 'sparse').length > 1) return true;
+  const isWritten = uses.some(({ depth, kind }) => depth === 0 && kind !== 'descriptor');
+  if (readOnly || !isWritten || uses.length === 1) return false;
+  return uses.some(({ depth, kind }) => depth > 0 || kind !== 'plain');
+}
+
+function factsOf(layer: OpenedLayer): LayerFacts {
+  const { descriptor, extents, isUnclean, path, size } = layer;
+  const lines = extents.map(({ file, line }) => ({ line, path: file?.path }));
+  return { path, size, descriptor, isUnclean, extents: lines };
 }
 
 /** How many slots an extent gets: one for each table where they all fit, else its share. */

@@ -120,7 +120,7 @@ function openExtent(
   }
   if (start === 0 && place.embeddedIn !== undefined) {
     // The name in an embedded descriptor is what the file was called when it was made.
-    const description = checkSparse(place.file, place.embeddedIn, base, readOnly);
+    const description = checkSparse(files, place.file, place.embeddedIn, base, readOnly);
     return { line, file: place.file, description };
   }
   const isReadOnly = readOnly || line.access === 'RDONLY';
@@ -145,7 +145,7 @@ function openExtent(
       return {
         line,
         file,
-        description: checkSparse(file, header, base, isReadOnly),
+        description: checkSparse(files, file, header, base, isReadOnly),
       };
     }
     default:

@@ -12,7 +12,7 @@ import { describeAllocator } from './grain-allocator.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
 import { describeTables, TABLE_DAMAGED } from './grain-tables.js';
 import { HostFile } from './host-file.js';
-import type { OpenedFile } from './opened-files.js';
+import type { OpenedFile, OpenedFiles } from './opened-files.js';
 import type { SparseExtentDescription } from './sparse-extent.js';
 import { newWriteFlags } from './sparse-parts.js';
 
@@ -30,11 +30,12 @@ export interface CheckedSparse {
 }
 
 /**
- * Checks an extent of `size` bytes that begins at `start` of the disk.
+ * Checks an extent of `size` bytes that begins at `start` of the disk; `files` counts its tables.
  *
  * @throws VmdkError that says what is wrong with it
  */
 export function checkSparse(
+  files: OpenedFiles,
   file: OpenedFile,
   header: SparseHeader,
   place: { start: number; size: number },
@@ -49,6 +50,7 @@ export function checkSparse(
       `its metadata ends at byte ${header.overHead}, but the file has only ${file.length} bytes; it is truncated`,
     );
   }
+  files.claimTables(tableCount(header), file.path);
   const directories = readDirectories(file, header);
   if (!readOnly) assertWritable(file, header, directories);
   const bounds = {
@@ -57,7 +59,7 @@ export function checkSparse(
     grainCount: grainCount(header),
     metadata: directories.metadata,
   };
-  const allocated = checkTables(file, header, directories, bounds);
+  const grains = checkTables(file, header, directories, bounds);
   const size = { tableCount: tableCount(header), tableBytes: tableBytes(header) };
   return {
     ...size,
@@ -73,7 +75,7 @@ export function checkSparse(
         slots,
         directories.entries,
       ),
-      allocator: describeAllocator(file.path, header.grainBytes, file.length, allocated),
+      allocator: describeAllocator(file.path, header.grainBytes, grains.end, grains.allocated),
       flags: newWriteFlags(),
       directoryOffsets: directories.offsets,
       hasZeroedGrains: header.hasZeroedGrains,
@@ -119,13 +121,18 @@ function assertWritable(file: OpenedFile, header: SparseHeader, directories: Dir
   }
 }
 
-/** Reads every table once, neighbours in one read; returns how many grains are allocated. */
+/**
+ * Reads every table once, neighbours in one read.
+ *
+ * @returns how many grains are allocated, and where what is in use of the file ends: grains need
+ *   not be aligned, and the last one may be cut short by the end of the file
+ */
 function checkTables(
   file: OpenedFile,
   header: SparseHeader,
   directories: Directories,
   description: GrainBoundsDescription,
-): number {
+): { allocated: number; end: number } {
   const bounds = new GrainBounds(description, () => file.length);
   const source = new HostFile(file);
   const bytes = tableBytes(header);
@@ -137,10 +144,12 @@ function checkTables(
     return place > TABLE_DAMAGED ? place : (redundant?.[table] ?? 0);
   };
   let allocated = 0;
+  let end = file.length;
   for (let table = 0; table < count;) {
     const place = placeOf(table);
     let run = 1;
     while (
+      place > TABLE_DAMAGED &&
       (run + 1) * bytes <= CHECK_BYTES &&
       table + run < count &&
       placeOf(table + run) === place + (run * bytes) / SECTOR_BYTES
@@ -151,10 +160,12 @@ function checkTables(
       source.read(buffer, 0, run * bytes, place * SECTOR_BYTES);
       for (let index = 0; index < run; index++) {
         const words = new Uint32Array(buffer.buffer, index * bytes, header.tableEntries);
-        allocated += bounds.check(words, (table + index) * header.tableEntries);
+        const found = bounds.check(words, (table + index) * header.tableEntries);
+        allocated += found.allocated;
+        end = Math.max(end, found.end);
       }
     }
     table += run;
   }
-  return allocated;
+  return { allocated, end };
 }

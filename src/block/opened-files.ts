@@ -1,8 +1,10 @@
 /**
  * The files of an image while it is being opened: only regular files, never a device, FIFO or
- * directory by accident, and all of them closed again where opening fails.
+ * directory by accident, and all of them closed again where opening fails. It also keeps count of
+ * what opening them takes.
  */
 import { closeSync, constants, fstatSync, openSync, statSync, type Stats } from 'node:fs';
+import { DIRECTORY_ENTRIES_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { HostFileDescription } from './host-file.js';
 
@@ -14,6 +16,7 @@ export interface OpenedFile extends HostFileDescription {
 
 export class OpenedFiles {
   readonly #fds: number[] = [];
+  #tables = 0;
 
   /**
    * Opens a regular file. O_NONBLOCK keeps a FIFO that takes the file's place from hanging us.
@@ -28,6 +31,22 @@ export class OpenedFiles {
     const stats = fstatSync(fd);
     assertRegular(stats, path);
     return { fd, path, length: stats.size, identity: `${stats.dev}:${stats.ino}` };
+  }
+
+  /**
+   * Counts the grain tables of one more extent: what is kept of them while opening is bounded for
+   * the whole image, however many extents and parents it has.
+   *
+   * @throws VmdkError VMDK_BAD_CAPACITY
+   */
+  claimTables(count: number, path: string): void {
+    this.#tables += count;
+    if (count > 0 && this.#tables <= DIRECTORY_ENTRIES_MAX) return;
+    throw new VmdkError(
+      'VMDK_BAD_CAPACITY',
+      path,
+      `its capacity needs ${count} grain tables, ${this.#tables} with those before it (1 to ${DIRECTORY_ENTRIES_MAX} expected)`,
+    );
   }
 
   /** Closes everything opened so far; for a failed opening. */

@@ -121,7 +121,7 @@ export class SparseExtent implements Extent {
   zero(offset: number, length: number): void {
     const { grainBytes } = this.#parts;
     const end = offset + length;
-    for (let at = this.nextData(offset); at < end; at = this.nextData(at)) {
+    for (let at = this.nextData(offset, end); at < end; at = this.nextData(at, end)) {
       const grain = Math.floor(at / grainBytes);
       const grainEnd = Math.min((grain + 1) * grainBytes, this.size);
       const count = Math.min(end, grainEnd) - at;
@@ -133,7 +133,6 @@ export class SparseExtent implements Extent {
         this.write(ZEROS, 0, count, at);
       }
       at += count;
-      if (at >= end) break;
     }
   }
 
@@ -141,35 +140,35 @@ export class SparseExtent implements Extent {
     this.#writer.flush();
   }
 
-  nextData(offset: number): number {
+  nextData(offset: number, limit: number): number {
     const { beneath } = this.#parts;
-    for (let at = offset; at < this.size;) {
-      const grainEnd = this.#holeCandidateEnd(at);
+    for (let at = offset; at < limit;) {
+      const end = Math.min(this.#holeCandidateEnd(at), limit);
       const entry = this.#entryOrAbsent(at);
       if (isAllocated(entry)) return at;
       if (entry !== GTE_ZEROED) {
-        const found = beneath.nextData(at, grainEnd);
-        if (found < grainEnd) return found;
+        const found = beneath.nextData(at, end);
+        if (found < end) return found;
       }
-      at = grainEnd;
+      at = end;
     }
-    return this.size;
+    return limit;
   }
 
-  nextHole(offset: number): number {
+  nextHole(offset: number, limit: number): number {
     const { beneath, grainBytes } = this.#parts;
-    for (let at = offset; at < this.size;) {
+    for (let at = offset; at < limit;) {
       const grain = Math.floor(at / grainBytes);
-      const grainEnd = Math.min((grain + 1) * grainBytes, this.size);
+      const end = Math.min((grain + 1) * grainBytes, limit);
       const entry = this.#entry(grain);
       if (entry === GTE_ZEROED) return at;
       if (!isAllocated(entry)) {
-        const found = beneath.nextHole(at, grainEnd);
-        if (found < grainEnd) return found;
+        const found = beneath.nextHole(at, end);
+        if (found < end) return found;
       }
-      at = grainEnd;
+      at = end;
     }
-    return this.size;
+    return limit;
   }
 
   allocatedBytes(): number {
@@ -177,17 +176,27 @@ export class SparseExtent implements Extent {
   }
 
   finish(): void {
-    const { allocator, file, flags, state } = this.#parts;
+    const { file, flags, state } = this.#parts;
     if (!flags.isUnclean()) return;
-    // The last grain may end short of its size; other programs expect it whole.
-    const length = allocator.hasGrown ? file.length() : allocator.end;
-    if (length < allocator.end) file.write(ZEROS, 0, 1, allocator.end - 1);
+    this.#completeLastGrain();
     if (!this.#wasUnclean) {
       file.write(ZEROS, 0, 1, SparseExtentHeader.uncleanShutdown.offset);
     }
     state.barrier(() => {
       file.sync();
     });
+  }
+
+  /** The last grain may end short of its size, which is legal; other programs like it whole. */
+  #completeLastGrain(): void {
+    const { allocator, file } = this.#parts;
+    const end = allocator.publishedEnd;
+    if (end === 0 || file.length() >= end) return;
+    try {
+      file.write(ZEROS, 0, 1, end - 1);
+    } catch {
+      // A full host: everything is durable without it.
+    }
   }
 
   close(): void {

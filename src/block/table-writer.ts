@@ -108,6 +108,7 @@ export class TableWriter {
       const place = placeOf(index);
       let count = 1;
       while (
+        place > TABLE_DAMAGED &&
         index + count < changed.length &&
         placeOf(index + count) === place + count * tableSectors
       ) {

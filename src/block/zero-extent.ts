@@ -48,12 +48,12 @@ export class ZeroExtent implements Extent {
     // Nothing is ever written.
   }
 
-  nextData(offset: number): number {
-    return this.#isReadable ? this.size : offset;
+  nextData(offset: number, limit: number): number {
+    return this.#isReadable ? limit : offset;
   }
 
-  nextHole(offset: number): number {
-    return this.#isReadable ? offset : this.size;
+  nextHole(offset: number, limit: number): number {
+    return this.#isReadable ? offset : limit;
   }
 
   allocatedBytes(): number {

@@ -2,8 +2,7 @@
 import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { printable } from '../errno.js';
-import { openImage, type OpenedImage } from '../block/open-image.js';
-import type { OpenedLayer } from '../block/open-layer.js';
+import { openImage, type LayerFacts, type OpenedImage } from '../block/open-image.js';
 import { formatCid } from '../vmdk/cid.js';
 import { formatSize } from './size.js';
 import { print } from './output.js';
@@ -69,7 +68,7 @@ function describe(path: string, image: OpenedImage): ImageInfo {
   };
 }
 
-function describeLayer(layer: OpenedLayer): LayerInfo {
+function describeLayer(layer: LayerFacts): LayerInfo {
   const { cid, createType, parentCid } = layer.descriptor;
   return {
     file: layer.path,
@@ -78,13 +77,13 @@ function describeLayer(layer: OpenedLayer): LayerInfo {
     parentCid: parentCid === undefined ? null : formatCid(parentCid),
     size: layer.size,
     uncleanShutdown: layer.isUnclean,
-    extents: layer.extents.map(({ file, line }) => ({
+    extents: layer.extents.map(({ line, path }) => ({
       access: line.access,
       type: line.type,
       size: line.size,
-      file: file?.path ?? null,
+      file: path ?? null,
       fileOffset: line.fileOffset,
-      fileAllocated: file === undefined ? 0 : statSync(file.path).blocks * 512,
+      fileAllocated: path === undefined ? 0 : statSync(path).blocks * 512,
     })),
   };
 }

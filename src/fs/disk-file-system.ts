@@ -25,6 +25,8 @@ const BLOCK_BYTES = 512;
 /** Preferred request size: a grain. */
 const BLKSIZE = 64 * 1024;
 const STATFS_BSIZE = 4096;
+/** Distinct failures that are logged; a broken disk must not fill a log. */
+const LOGGED_MAX = 100;
 const PERMISSIONS = 0o777;
 
 /** What the tree shows besides the disk's bytes. */
@@ -157,7 +159,7 @@ export class DiskFileSystem implements FileSystem {
 
   #failed(operation: string, error: unknown): number {
     const message = `${operation}: ${describeError(error)}`;
-    if (!this.#logged.has(message)) {
+    if (this.#logged.size < LOGGED_MAX && !this.#logged.has(message)) {
       this.#logged.add(message);
       this.#log(message);
     }

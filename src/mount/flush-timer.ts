@@ -4,7 +4,7 @@
  */
 import { describeError } from '../errno.js';
 import { Worker } from 'node:worker_threads';
-import { attachImage, type ImageDescription } from '../block/open-image.js';
+import { attachImage, threadEnded, type ImageDescription } from '../block/open-image.js';
 import { log } from './log.js';
 
 /** How long a write may wait for its flush, milliseconds. */
@@ -47,9 +47,11 @@ export class FlushTimer {
     this.#word = new Int32Array(control);
     const workerData: FlushWorkerData = { image, control };
     this.#worker = new Worker(new URL('./flush-worker.js', import.meta.url), { workerData });
+    const { threadId } = this.#worker;
     this.ended = new Promise((resolve, reject) => {
       this.#worker.once('error', reject);
       this.#worker.once('exit', () => {
+        threadEnded(image, threadId);
         if (Atomics.load(this.#word, 0) === STOPPED) resolve();
         else reject(new Error('the flush thread ended by itself'));
       });

@@ -9,7 +9,7 @@
 import { threadId } from 'node:worker_threads';
 
 const FREE = 0;
-const SELF = threadId + 1;
+const SELF = wordOf(threadId);
 
 /** Words of shared memory that one mutex takes. */
 export const MUTEX_WORDS = 2;
@@ -39,9 +39,19 @@ export class SharedMutex {
     Atomics.sub(words, this.#waiters, 1);
   }
 
-  /** Gives the mutex back. Only its owner may. */
+  /** Whether the thread with the id `thread` is inside; meant for one that has ended. */
+  isHeldBy(thread: number): boolean {
+    return Atomics.load(this.#words, this.#owner) === wordOf(thread);
+  }
+
+  /** Gives the mutex back. Only its owner may, or who has seen its owner end. */
   unlock(): void {
     Atomics.store(this.#words, this.#owner, FREE);
     if (Atomics.load(this.#words, this.#waiters) > 0) Atomics.notify(this.#words, this.#owner, 1);
   }
+}
+
+/** What the first word holds while the thread `id` is inside. */
+function wordOf(id: number): number {
+  return id + 1;
 }

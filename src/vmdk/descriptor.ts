@@ -18,6 +18,8 @@ interface Entry {
 export interface Descriptor {
   /** The text up to its end, one character for each byte. */
   readonly text: string;
+  /** Whether a NUL ends the text; what stands behind it is not part of it. */
+  readonly isTerminated: boolean;
   readonly entries: ReadonlyMap<string, Entry>;
   readonly extents: readonly ExtentLine[];
   readonly createType: string;
@@ -72,12 +74,14 @@ export function parseDescriptor(text: string, file: string): Descriptor {
   const parentCid = parseCid(value('parentcid'), 'parentCID', file);
   return {
     text: body,
+    isTerminated: end >= 0,
     entries,
     extents,
     createType: value('createtype') ?? '',
     cid: parseCid(value('cid'), 'CID', file),
     parentCid: parentCid === NO_PARENT ? undefined : parentCid,
-    parentFileNameHint: value('parentfilenamehint'),
+    parentFileNameHint:
+      value('parentfilenamehint') === '' ? undefined : value('parentfilenamehint'),
     isEncrypted: entries.has('encryptionkeys') || entries.has('keyid'),
     changeTrackPath: value('changetrackpath'),
   };
@@ -137,6 +141,7 @@ export function changeCid(
       `the descriptor has no room for a CID of eight digits (${text.length} bytes, ${room} there); mount with -o ro`,
     );
   }
+  if (descriptor.isTerminated && text.length < room) text += '\0';
   const from = Math.min(...changes.map((change) => change.start));
   return [{ start: from, text: text.slice(from) }];
 }

@@ -31,7 +31,7 @@ export const DESCRIPTOR_BYTES_MAX = 1024 * 1024;
 export const CHAIN_LENGTH_MAX = 256;
 
 /**
- * Most grain tables of one extent: enough for 128 TiB in VMware's grains and tables, 16 MiB of
+ * Most grain tables of one image, parents included: enough for 128 TiB in VMware's grains and tables, 16 MiB of
  * directory. What is kept of each table while opening is bounded by it (QEMU allows 32 Mi).
  */
 export const DIRECTORY_ENTRIES_MAX = 4 * 1024 * 1024;

@@ -112,11 +112,11 @@ class Model {
   compareHoles(): void {
     const { size } = this.#device;
     for (let offset = 0; offset < size;) {
-      const data = this.#device.nextData(offset);
+      const data = this.#device.nextData(offset, size);
       expect(data).toBeGreaterThanOrEqual(offset);
       expect(this.#content.subarray(offset, data).every((byte) => byte === 0)).toBe(true);
       if (data === size) break;
-      const hole = this.#device.nextHole(data);
+      const hole = this.#device.nextHole(data, size);
       expect(hole).toBeGreaterThan(data);
       offset = hole;
     }

@@ -1,3 +1,4 @@
+import { threadId } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { LayerState, newLayerState } from '../../../src/block/layer-state.js';
 import { systemError } from '../../../src/errno.js';
@@ -27,5 +28,22 @@ describe('the state of a layer', () => {
     state.cidChanged();
     expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([true, true]);
     expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([true, false]);
+  });
+
+  test('is broken and free when a thread ends inside, untouched when it ends outside', () => {
+    const state = new LayerState(newLayerState());
+    const self = threadId;
+    expect(state.threadEnded(self)).toBe(false);
+    state.assertSound('disk.vmdk');
+    state.flushMutex.lock();
+    state.mutex.lock();
+    expect(state.threadEnded(self + 1)).toBe(false);
+    expect(state.threadEnded(self)).toBe(true);
+    // Neither waits: both were freed.
+    state.flushMutex.lock();
+    state.mutex.lock();
+    expect(() => {
+      state.assertSound('disk.vmdk');
+    }).toThrow(/cut off/);
   });
 });

@@ -57,6 +57,7 @@ describe('parseDescriptor', () => {
     );
     const size = (sectors: number) => sectors * 512;
     expect(facts).toEqual({
+      isTerminated: false,
       createType: 'twoGbMaxExtentSparse',
       cid: 0x077161c8,
       parentCid: 0x9f3a0001,
@@ -186,6 +187,16 @@ describe('changeCid', () => {
     expect(() => changed(text, 0xdeadbeef, text.length)).toThrow(
       'd.vmdk: the descriptor has no room for a CID of eight digits (16 bytes, 15 there)',
     );
+  });
+
+  test('keeps the end of a text that grows: what stands behind its NUL stays outside', () => {
+    const text = 'CID=77161c8\nend\n\0\0parentFileNameHint="x"\n';
+    const result = changed(text, 0xdeadbeef, text.length);
+    expect(result).toBe('CID=deadbeef\nend\n\0\0parentFileNameHint="x"\n'.replace('\0\0', '\0'));
+    expect(parseDescriptor(result, 'd.vmdk')).toMatchObject({
+      text: 'CID=deadbeef\nend\n',
+      parentFileNameHint: undefined,
+    });
   });
 
   test('changes nothing where there is no CID line', () => {
