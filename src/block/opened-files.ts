@@ -3,8 +3,17 @@
  * directory by accident, and all of them closed again where opening fails. It also keeps count of
  * what opening them takes.
  */
-import { closeSync, constants, fstatSync, openSync, statSync, type Stats } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  statSync,
+  type Stats,
+} from 'node:fs';
 import { DIRECTORY_ENTRIES_MAX } from '../vmdk/limits.js';
+import { systemError } from '../errno.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { HostFileDescription } from './host-file.js';
 
@@ -25,6 +34,7 @@ export class OpenedFiles {
    */
   open(path: string, readOnly: boolean): OpenedFile {
     assertRegular(statSync(path), path);
+    if (!readOnly) assertWritable(path);
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR;
     const fd = openSync(path, access | constants.O_NONBLOCK | constants.O_NOCTTY);
     this.#fds.push(fd);
@@ -59,4 +69,16 @@ function assertRegular(stats: Stats, path: string): void {
   if (stats.isFile()) return;
   const found = stats.isDirectory() ? 'a directory' : 'not a regular file';
   throw new VmdkError('VMDK_NOT_A_FILE', path, `is ${found} (a VMDK file expected)`);
+}
+
+/** Says of a file that may be read but not written how it can be mounted all the same. */
+function assertWritable(path: string): void {
+  accessSync(path, constants.R_OK);
+  try {
+    accessSync(path, constants.W_OK);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const name = code === 'EROFS' ? 'EROFS' : 'EACCES';
+    throw systemError(name, `${path}: may not be written; it can be mounted with -o ro`);
+  }
 }
