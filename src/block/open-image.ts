@@ -92,13 +92,8 @@ export function attachImage(description: ImageDescription): BlockDevice {
 }
 
 function openChain(files: OpenedFiles, path: string, readOnly: boolean): OpenedLayer[] {
-  const first = openLayer(files, path, readOnly);
-  const chain = [first];
-  const seen = new Set([first.identity]);
-  for (
-    let child = first;
-    child.descriptor.parentFileNameHint !== undefined || child.descriptor.parentCid !== undefined;
-  ) {
+  const chain: OpenedLayer[] = [];
+  for (let next: string | undefined = path; next !== undefined;) {
     if (chain.length === CHAIN_LENGTH_MAX) {
       throw new VmdkError(
         'VMDK_CHAIN_TOO_LONG',
@@ -106,29 +101,40 @@ function openChain(files: OpenedFiles, path: string, readOnly: boolean): OpenedL
         `has more than ${CHAIN_LENGTH_MAX} links to its base`,
       );
     }
-    const parent = openLayer(files, parentPath(child), true);
-    if (seen.has(parent.identity)) {
-      throw new VmdkError(
-        'VMDK_CHAIN_LOOP',
-        child.path,
-        `its parent ${parent.path} is also its child; the chain has no base`,
-      );
+    const child = chain.at(-1);
+    const layer = openLayer(files, next, readOnly || child !== undefined);
+    if (child !== undefined) {
+      assertNoLoop(chain, child, layer);
+      assertCid(child, layer);
     }
-    assertCid(child, parent);
-    seen.add(parent.identity);
-    chain.push(parent);
-    child = parent;
+    chain.push(layer);
+    next = parentPath(layer);
   }
   return chain;
 }
 
-function parentPath(child: OpenedLayer): string {
-  const hint = child.descriptor.parentFileNameHint;
+function assertNoLoop(
+  chain: readonly OpenedLayer[],
+  child: OpenedLayer,
+  parent: OpenedLayer,
+): void {
+  if (!chain.some(({ identity }) => identity === parent.identity)) return;
+  throw new VmdkError(
+    'VMDK_CHAIN_LOOP',
+    child.path,
+    `its parent ${parent.path} is also its child; the chain has no base`,
+  );
+}
+
+/** Where the parent of `child` is; undefined where it is the base. */
+function parentPath(child: OpenedLayer): string | undefined {
+  const { parentCid, parentFileNameHint: hint } = child.descriptor;
   if (hint === undefined) {
+    if (parentCid === undefined) return undefined;
     throw new VmdkError(
       'VMDK_BAD_DESCRIPTOR',
       child.path,
-      `has a parentCID (${formatCid(child.descriptor.parentCid ?? 0)}) but no parentFileNameHint that names the parent`,
+      `has a parentCID (${formatCid(parentCid)}) but no parentFileNameHint that names the parent`,
     );
   }
   const name = decodeFileName(hint, child.descriptor);
