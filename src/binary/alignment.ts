@@ -10,5 +10,6 @@ export function alignDown(value: number, unit: number): number {
 
 /** Whether `value` is 1, 2, 4, 8 ...; exact for every safe integer. */
 export function isPowerOfTwo(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+  // The logarithm is rounded; the power of it is not.
+  return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value;
 }

@@ -19,10 +19,10 @@ export function readMountTable(): MountEntry[] {
 /** Parses the text of a mountinfo file. */
 export function parseMountTable(text: string): MountEntry[] {
   return text.split('\n').flatMap((line) => {
-    const [front = '', back] = line.split(' - ', 2);
-    if (back === undefined) return [];
-    const [, , device = '', , mountpoint = ''] = front.split(' ');
-    const [type = '', source = '', options = ''] = back.split(' ');
+    const separator = line.indexOf(' - ');
+    if (separator < 0) return [];
+    const [, , device = '', , mountpoint = ''] = line.slice(0, separator).split(' ');
+    const [type = '', source = '', options = ''] = line.slice(separator + 3).split(' ');
     const userId = Number(/(?:^|,)user_id=(\d+)/.exec(options)?.[1] ?? 0);
     return [{ device, mountpoint: unescape(mountpoint), type, source: unescape(source), userId }];
   });

@@ -32,7 +32,8 @@ export interface Descriptor {
   readonly changeTrackPath: string | undefined;
 }
 
-const KEY_LINE = /^(?<key>[A-Za-z][\w.]*)(?<equals>\s*=\s*)(?<value>.*)$/;
+const KEY_LINE = /^(?<key>[A-Za-z][\w.]*)(?<equals>[ \t]*=[ \t]*)(?<value>.*)$/;
+const UTF8_BOM = '\u00ef\u00bb\u00bf';
 const NO_PARENT = 0xffffffff;
 
 /**
@@ -41,7 +42,7 @@ const NO_PARENT = 0xffffffff;
  */
 export function looksLikeDescriptor(text: string): boolean {
   const end = text.indexOf('\0');
-  const head = (end < 0 ? text : text.slice(0, end)).replace(/^\u00ef\u00bb\u00bf/, '');
+  const head = (end < 0 ? text : text.slice(0, end)).replace(UTF8_BOM, '');
   const first = head.trimStart().split(/[\r\n]/, 1)[0] ?? '';
   if (first.startsWith('#') && /diskdescriptor/i.test(first.replaceAll(/\s/g, ''))) return true;
   // Blanks only: white space that spans lines would be tried again from each of them.
@@ -64,11 +65,10 @@ export function parseDescriptor(text: string, file: string): Descriptor {
   let lineNumber = 0;
   for (const match of body.matchAll(/[^\r\n]*(?:\r\n|\r|\n|$)/g)) {
     lineNumber += 1;
-    const raw = match[0].trimEnd();
-    const line = raw.trimStart();
+    const [start, line] = trim(match[0]);
     if (line === '' || line.startsWith('#')) continue;
     if (isExtentLine(line)) extents.push(parseExtentLine(line, lineNumber, file));
-    else addEntry(entries, line, match.index + raw.length - line.length);
+    else addEntry(entries, line, match.index + start);
   }
   const value = (key: string): string | undefined => entries.get(key)?.value;
   const parentCid = parseCid(value('parentcid'), 'parentCID', file);
@@ -85,6 +85,19 @@ export function parseDescriptor(text: string, file: string): Descriptor {
     isEncrypted: entries.has('encryptionkeys') || entries.has('keyid'),
     changeTrackPath: value('changetrackpath'),
   };
+}
+
+/**
+ * A line without white space around it, and where it begins. Only ASCII white space counts: other
+ * kinds are bytes of some name here. A BOM is white space too.
+ */
+function trim(raw: string): [start: number, line: string] {
+  const isSpace = (at: number): boolean => ' \t\v\f\r\n'.includes(raw.charAt(at));
+  let start = raw.startsWith(UTF8_BOM) ? UTF8_BOM.length : 0;
+  let end = raw.length;
+  while (start < end && isSpace(start)) start += 1;
+  while (start < end && isSpace(end - 1)) end -= 1;
+  return [start, raw.slice(start, end)];
 }
 
 function addEntry(entries: Map<string, Entry>, line: string, start: number): void {
@@ -160,10 +173,24 @@ export function decodeFileName(name: string, descriptor: Descriptor): string {
   for (const label of [encoding, 'utf-8', 'windows-1252']) {
     if (label === undefined) continue;
     try {
-      return new TextDecoder(label, { fatal: true }).decode(raw);
+      const decoder = new TextDecoder(label, { fatal: true });
+      const text = decoder.decode(raw);
+      return decoder.encoding === 'windows-1252' ? fromWindows1252(text) : text;
     } catch {
       continue; // not an encoding we know, or not text in it
     }
   }
   return name;
+}
+
+/** The characters of the bytes 0x80 to 0x9f in windows-1252. */
+const WINDOWS_1252 =
+  '\u20ac\u0081\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u008d\u017d\u008f' +
+  '\u0090\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u009d\u017e\u0178';
+
+/** Node 20 decodes windows-1252 as latin1, which differs in these bytes. */
+function fromWindows1252(text: string): string {
+  return text.replaceAll(/[\u0080-\u009f]/g, (character) =>
+    WINDOWS_1252.charAt(character.charCodeAt(0) - 0x80),
+  );
 }

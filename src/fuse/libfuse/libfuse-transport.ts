@@ -27,7 +27,8 @@ export function libfuseOptions(options: TransportOptions): string {
   const characters = Array.from(options.fsname, escapeOption);
   let length = Buffer.byteLength(head) + Buffer.byteLength(characters.join(''));
   let first = 0;
-  for (; length > NATIVE_STRING_MAX; first++) length -= Buffer.byteLength(characters[first] ?? '');
+  for (; length > NATIVE_STRING_MAX && first < characters.length; first++)
+    length -= Buffer.byteLength(characters[first] ?? '');
   return head + characters.slice(first).join('');
 }
 

@@ -59,8 +59,8 @@ describe('isPowerOfTwo', () => {
     expect(powers.filter((power) => !isPowerOfTwo(power))).toEqual([]);
   });
 
-  test('does not hold beside a power of two up to 2^48', () => {
-    const beside = powers.slice(2, 49).flatMap((power) => [power - 1, power + 1]);
+  test('does not hold beside a power of two', () => {
+    const beside = powers.slice(2).flatMap((power) => [power - 1, power + 1]);
     expect(beside.filter(isPowerOfTwo)).toEqual([]);
   });
 

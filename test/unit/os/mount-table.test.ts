@@ -2,6 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { findMount, parseMountTable, readMountTable } from '../../../src/os/mount-table.js';
 
 describe('parseMountTable', () => {
+  test('reads a source that is a dash', () => {
+    const line = '95 28 0:52 / /mnt rw - fuse - rw,user_id=3';
+    expect(parseMountTable(line)).toEqual([
+      { device: '0:52', mountpoint: '/mnt', type: 'fuse', source: '-', userId: 3 },
+    ]);
+  });
+
   test('reads every line, oldest first', () => {
     const text = [
       '22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw',

@@ -189,6 +189,12 @@ describe('changeCid', () => {
     );
   });
 
+  test('finds the CID behind a BOM', () => {
+    expect(changed('\u00ef\u00bb\u00bfCID=12345678\n', 0xdeadbeef)).toBe(
+      '\u00ef\u00bb\u00bfCID=deadbeef\n',
+    );
+  });
+
   test('keeps the end of a text that grows: what stands behind its NUL stays outside', () => {
     const text = 'CID=77161c8\nend\n\0\0parentFileNameHint="x"\n';
     const result = changed(text, 0xdeadbeef, text.length);
@@ -204,6 +210,16 @@ describe('changeCid', () => {
   });
 });
 
+describe('values', () => {
+  test('keep bytes that are white space in no ASCII', () => {
+    const hint = parseDescriptor(
+      'parentFileNameHint=voil\u00c3\u00a0 \n',
+      'd.vmdk',
+    ).parentFileNameHint;
+    expect(hint).toBe('voil\u00c3\u00a0');
+  });
+});
+
 describe('decodeFileName', () => {
   test.each([
     ['UTF-8 by name', 'encoding="UTF-8"', 'e38386c3a9', '\u30c6\u00e9'],
@@ -211,6 +227,12 @@ describe('decodeFileName', () => {
     ['Shift_JIS', 'encoding="Shift_JIS"', '8365835c', '\u30c6\u30bd'],
     ['GBK', 'encoding="GBK"', 'b2e2', '\u6d4b'],
     ['windows-1252 where it is not UTF-8', '', 'c9e9', '\u00c9\u00e9'],
+    [
+      'windows-1252 by name, also where it is not latin1',
+      'encoding="windows-1252"',
+      '8092',
+      '\u20ac\u2019',
+    ],
     ['windows-1252 where it is not what it says', 'encoding="UTF-8"', 'e9', '\u00e9'],
     ['UTF-8 where the encoding is not known', 'encoding="klingon"', 'c3a9', '\u00e9'],
   ])('reads %s', (_name, line, hex, expected) => {
