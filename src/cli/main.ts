@@ -37,6 +37,7 @@ for (const command of [program, ...program.commands]) {
 }
 
 try {
+  if (process.argv.length <= 2) program.help({ error: true });
   await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);

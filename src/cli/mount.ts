@@ -8,7 +8,7 @@ import { serve, type MountRequest } from '../mount/session.js';
 import { complain } from './output.js';
 
 interface MountFlags {
-  readonly option: readonly string[];
+  readonly option?: readonly string[];
   readonly foreground?: true;
   readonly debug?: true;
   readonly readOnly?: true;
@@ -21,15 +21,14 @@ export function addMountCommand(program: Command): void {
     .command('mount', { isDefault: true })
     .summary('mount an image as MOUNTPOINT/disk.raw')
     .description(
-      'Mount a VMDK image: MOUNTPOINT/disk.raw is the whole disk as one raw file, for reading\nand writing. Serves in the background and returns when the mount answers.',
+      'Mount a VMDK image: MOUNTPOINT/disk.raw is the whole disk as one raw file, for reading and writing. Serves in the background and returns when the mount answers.',
     )
     .argument('<image>', 'the VMDK file, or the descriptor of a split disk')
     .argument('<mountpoint>', 'an empty directory')
     .option(
       '-o, --option <list>',
-      'mount options, separated by commas: ro, rw, allow_other, allow_root,\ndefault_permissions, nonempty, nosuid, nodev, noexec, noatime, debug, transport=NAME',
-      (value: string, list: readonly string[]) => [...list, value],
-      [],
+      'mount options, separated by commas: ro, rw, allow_other, allow_root, default_permissions, nonempty, nosuid, nodev, noexec, noatime, debug, transport=NAME',
+      (value: string, list: readonly string[] | undefined) => [...(list ?? []), value],
     )
     .option('-r, --read-only', 'the same as -o ro')
     .option('-f, --foreground', 'serve in the foreground')
@@ -43,7 +42,7 @@ export function addMountCommand(program: Command): void {
 }
 
 async function mount(image: string, mountpoint: string, flags: MountFlags): Promise<void> {
-  const options = parseMountOptions(flags.option);
+  const options = parseMountOptions(flags.option ?? []);
   const isDebug = flags.debug === true || options.debug;
   const request: MountRequest = {
     image: resolve(image),

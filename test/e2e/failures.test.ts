@@ -6,12 +6,13 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { qemuImage, writeDescriptor } from '../helpers/images.js';
 import { isMountedAt, mountImage } from '../helpers/mounted.js';
 import { littleEndian, poke } from '../helpers/poke.js';
@@ -192,8 +193,14 @@ function asNobody(...args: readonly string[]): Promise<Outcome> {
 }
 
 describe.skipIf(needsNamespace)('an ordinary user', () => {
+  /** Where the sockets of a user's mounts are who has no /run/user. */
+  const runtime = '/tmp/vmdkfs-65534';
+
   test('mounts, writes and unmounts through fusermount3', async () => {
     await shell('chown -R 65534:65534 "$1" && chmod 755 "$1"', folder);
+    onTestFinished(() => {
+      rmSync(runtime, { recursive: true, force: true });
+    });
     const script = [
       `node="${process.execPath}"; cli="${CLI}"`,
       '"$node" "$cli" mount "$1" "$2"',
@@ -244,6 +251,18 @@ describe.skipIf(isMissing('failures of create', 'qemu'))('create', () => {
     expect(existsSync(large)).toBe(false);
     expectOneLine(await vmdkfs('create', large), 1, /needs --size/);
     expectOneLine(await vmdkfs('create', large, '--size', 'big'), 1, /"big" is not a size/);
+  });
+});
+
+describe('the command line', () => {
+  test('shows help on --help, and as an error without arguments', async () => {
+    const help = await vmdkfs('--help');
+    expect(help).toMatchObject({ code: 0, stderr: '' });
+    expect(help.stdout).toMatch(/^Usage: vmdkfs/);
+    expect(help.stdout).toMatch(/Exit codes: 0 done/);
+    expect(await vmdkfs()).toEqual({ code: 1, stdout: '', stderr: help.stdout });
+    expect((await vmdkfs('mount', '--help')).stdout).toMatch(/allow_other/);
+    expect((await vmdkfs('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 });
 
