@@ -3,14 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, realpathSync, rmSync } from 'node:fs';
 import { basename, dirname, relative, resolve } from 'node:path';
 import { alignUp } from '../binary/alignment.js';
-import { newCid } from '../vmdk/cid.js';
 import {
   directoryBytes,
   newLayout,
   tableBytes,
   tableCount,
   type Geometry,
-  type SparseLayout,
 } from '../vmdk/layout.js';
 import { CREATE_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
 import { DESCRIPTOR_SECTORS, formatNewDescriptor } from '../vmdk/new-descriptor.js';
@@ -18,6 +16,7 @@ import { encodeSparseHeader } from '../vmdk/sparse-extent-header.js';
 import { systemError } from '../errno.js';
 import { HostFile } from './host-file.js';
 import { openImage } from './open-image.js';
+import { randomCid } from './random-cid.js';
 
 /** VMware's grain, in bytes. */
 const GRAIN_BYTES = 64 * 1024;
@@ -71,7 +70,7 @@ function formatDescriptor(path: string, size: number, parent: Parent | undefined
   for (const name of [basename(path), parent?.hint ?? '']) assertNameable(path, name);
   return formatNewDescriptor({
     size,
-    cid: newCid(parent?.cid, () => randomBytes(4).readUInt32LE(0)),
+    cid: randomCid(parent?.cid),
     parentCid: parent?.cid,
     parentFileNameHint: parent?.hint,
     fileName: basename(path),
@@ -105,7 +104,7 @@ function writeImage(file: HostFile, geometry: Geometry, descriptor: Buffer): voi
   writeDirectory(file, geometry, layout.rgdOffset);
   writeDirectory(file, geometry, layout.gdOffset);
   // The tables are holes: they read as zeros, which is what empty tables are.
-  file.write(Buffer.alloc(1), 0, 1, lastByte(layout));
+  file.write(Buffer.alloc(1), 0, 1, layout.overHead - 1);
 }
 
 function writeDirectory(file: HostFile, geometry: Geometry, offset: number): void {
@@ -116,8 +115,4 @@ function writeDirectory(file: HostFile, geometry: Geometry, offset: number): voi
     (_, table) => first + table * tableSectors,
   );
   file.write(new Uint8Array(entries.buffer), 0, entries.byteLength, offset);
-}
-
-function lastByte(layout: SparseLayout): number {
-  return layout.overHead - 1;
 }

@@ -83,8 +83,7 @@ function placeDirectories(
     areaIntervals({ start: header.descriptorOffset, length: header.descriptorBytes }),
   );
   const areas = offsets.map((start) => {
-    const isFree = findOverlap(reserved, start, length) < 0;
-    if (!isFree || !isInside(start, length, file.length)) return undefined;
+    if (!fits(file, reserved, start, length)) return undefined;
     reserved = joinIntervals(reserved, areaIntervals({ start, length }));
     return { start, length };
   });
@@ -108,8 +107,7 @@ function readEntries(
   entries.forEach((sector, table) => {
     if (sector === TABLE_MISSING) return;
     const start = sector * SECTOR_BYTES;
-    const isFree = findOverlap(reserved, start, length) < 0;
-    if (!isFree || !isInside(start, length, file.length)) entries[table] = TABLE_DAMAGED;
+    if (!fits(file, reserved, start, length)) entries[table] = TABLE_DAMAGED;
   });
   return entries;
 }
@@ -175,6 +173,8 @@ function noDirectory(file: OpenedFile, header: SparseHeader, count: number): Vmd
   );
 }
 
-function isInside(start: number, length: number, fileLength: number): boolean {
-  return start > 0 && start + length <= fileLength;
+/** Whether a stretch lies inside the file and over nothing that is reserved. */
+function fits(file: OpenedFile, reserved: Intervals, start: number, length: number): boolean {
+  const isInside = start > 0 && start + length <= file.length;
+  return isInside && findOverlap(reserved, start, length) < 0;
 }

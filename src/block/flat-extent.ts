@@ -57,9 +57,7 @@ export class FlatExtent implements Extent {
 
   flush(): void {
     if (Atomics.exchange(this.#dirty, 0, 0) === 0) return;
-    this.#state.barrier(() => {
-      this.#file.sync();
-    });
+    this.#state.barrier(this.#file);
   }
 
   nextData(offset: number): number {

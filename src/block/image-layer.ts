@@ -227,10 +227,7 @@ export class ImageLayer implements BlockDevice {
 
   #flushDescriptor(): void {
     if (!this.#state.takeDescriptorDirty()) return;
-    const file = new HostFile(this.#descriptor.file);
-    this.#state.barrier(() => {
-      file.sync();
-    });
+    this.#state.barrier(new HostFile(this.#descriptor.file));
   }
 }
 

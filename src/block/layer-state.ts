@@ -11,6 +11,7 @@
  * image is opened again.
  */
 import { systemError } from '../errno.js';
+import type { HostFile } from './host-file.js';
 import { MUTEX_WORDS, SharedMutex } from '../os/shared-mutex.js';
 
 const FLUSH_MUTEX = MUTEX_WORDS;
@@ -44,10 +45,10 @@ export class LayerState {
     );
   }
 
-  /** Runs a barrier; where it fails the layer is broken from then on. */
-  barrier(sync: () => void): void {
+  /** Waits until `file` is durable; where that fails the layer is broken from then on. */
+  barrier(file: Pick<HostFile, 'sync'>): void {
     try {
-      sync();
+      file.sync();
     } catch (error) {
       Atomics.store(this.#words, BROKEN, 1);
       throw error;

@@ -4,8 +4,6 @@
  */
 import { dirname, join, resolve } from 'node:path';
 import { realpathSync, statSync } from 'node:fs';
-import { randomBytes } from 'node:crypto';
-import { newCid } from '../vmdk/cid.js';
 import { changeCid, decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
 import type { ExtentLine } from '../vmdk/extent-line.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
@@ -15,6 +13,7 @@ import { findDescriptor, readBytes, type DescriptorPlace } from './find-descript
 import type { DescriptorFile, ExtentDescription } from './image-layer.js';
 import { checkSparse, type CheckedSparse } from './open-sparse.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { randomCid } from './random-cid.js';
 
 /** An extent that is open: described, or sparse and waiting for its table memory. */
 interface OpenedExtent {
@@ -196,7 +195,7 @@ function assertFlatLength(file: OpenedFile, line: ExtentLine): void {
 
 function planCidChange(place: DescriptorPlace): DescriptorFile['cidWrites'] {
   const { descriptor, file, offset } = place;
-  const cid = newCid(descriptor.cid, () => randomBytes(4).readUInt32LE(0));
+  const cid = randomCid(descriptor.cid);
   return changeCid(descriptor, cid, place.room, file.path).map((change) => ({
     position: offset + change.start,
     bytes: Buffer.from(change.text, 'latin1'),

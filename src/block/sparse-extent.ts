@@ -182,9 +182,7 @@ export class SparseExtent implements Extent {
     if (!this.#wasUnclean) {
       file.write(ZEROS, 0, 1, SparseExtentHeader.uncleanShutdown.offset);
     }
-    state.barrier(() => {
-      file.sync();
-    });
+    state.barrier(file);
   }
 
   /** The last grain may end short of its size, which is legal; other programs like it whole. */

@@ -37,14 +37,14 @@ export class TableWriter {
 
   /** @throws the system's error; tables that did not reach the disk stay changed */
   flush(): void {
-    const { flags } = this.#parts;
+    const { file, flags, state } = this.#parts;
     const change = this.#takeDirectoryChange();
     let isComplete = false;
     try {
-      if (this.#flushTables()) this.#barrier();
+      if (this.#flushTables()) state.barrier(file);
       if (change !== undefined) {
         this.#writeDirectories(change);
-        this.#barrier();
+        state.barrier(file);
       }
       isComplete = true;
     } finally {
@@ -55,13 +55,6 @@ export class TableWriter {
     }
   }
 
-  #barrier(): void {
-    const { file, state } = this.#parts;
-    state.barrier(() => {
-      file.sync();
-    });
-  }
-
   /**
    * Steps 1 to 3, upwards from the first table, so that writers who change tables meanwhile cannot
    * keep it going: what they change behind it is for the next flush.
@@ -69,14 +62,14 @@ export class TableWriter {
    * @returns whether any table was written
    */
   #flushTables(): boolean {
-    const { flags, state, tables } = this.#parts;
+    const { file, flags, state, tables } = this.#parts;
     const capacity = Math.floor(SNAPSHOT.length / tables.tableBytes);
     const hasChanges = flags.takeTables();
     for (let from = 0; ;) {
       const changed = hasChanges ? this.#copyTables(from) : [];
       let succeeded = false;
       try {
-        if (flags.takeData()) this.#barrier();
+        if (flags.takeData()) state.barrier(file);
         for (const directory of tables.directories) this.#writeCopies(changed, directory);
         succeeded = true;
       } finally {

@@ -150,7 +150,6 @@ class Session {
     this.#timer = new FlushTimer(this.#image.description);
     this.#timer.ended.catch((error: unknown) => {
       log(`${describeError(error)}; unmounting`);
-      process.exitCode = FORCED_EXIT;
       void this.#leave();
     });
   }

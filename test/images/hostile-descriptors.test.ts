@@ -4,12 +4,11 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { describeError } from '../../src/errno.js';
 import { createImage } from '../../src/block/create-image.js';
 import { openImage } from '../../src/block/open-image.js';
-import { type VmdkErrorCode } from '../../src/vmdk/vmdk-error.js';
+import type { VmdkErrorCode } from '../../src/vmdk/vmdk-error.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { writeSparseFile } from '../helpers/sparse-file.js';
 import { littleEndian, peek } from '../helpers/poke.js';
-import { refusal } from '../helpers/refusal.js';
-import { tempFolder } from '../helpers/temp-folder.js';
+import { filledImage, refusal } from '../helpers/refusal.js';
 import { check } from '../helpers/run.js';
 
 const MIB = 1024 * 1024;
@@ -18,12 +17,7 @@ let folder: string;
 let image: string;
 
 beforeEach(() => {
-  folder = tempFolder();
-  image = join(folder, 'disk.vmdk');
-  createImage(image, { size: 64 * MIB, backing: undefined });
-  const { device } = openImage(image, { readOnly: false });
-  device.write(Buffer.alloc(3 * MIB, 7), 0, 3 * MIB, 5 * MIB);
-  device.close();
+  ({ folder, image } = filledImage());
 });
 
 describe('files that are no image', () => {

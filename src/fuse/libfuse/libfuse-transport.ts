@@ -72,8 +72,7 @@ export async function mountLibfuse(
 function closed(descriptors: readonly number[]): Promise<void> {
   return new Promise((resolve) => {
     const timer = setInterval(() => {
-      const open = new Set(fuseDescriptors());
-      if (descriptors.some((fd) => open.has(fd))) return;
+      if (descriptors.some(isFuseDevice)) return;
       clearInterval(timer);
       resolve();
     }, END_POLL_MS);
@@ -81,15 +80,13 @@ function closed(descriptors: readonly number[]): Promise<void> {
 }
 
 function fuseDescriptors(): number[] {
-  return readdirSync('/proc/self/fd')
-    .map(Number)
-    .filter((fd) => linkOf(fd) === '/dev/fuse');
+  return readdirSync('/proc/self/fd').map(Number).filter(isFuseDevice);
 }
 
-function linkOf(fd: number): string | undefined {
+function isFuseDevice(fd: number): boolean {
   try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
+    return readlinkSync(`/proc/self/fd/${fd}`) === '/dev/fuse';
   } catch {
-    return undefined; // closed since the folder was read
+    return false; // closed
   }
 }

@@ -7,16 +7,18 @@ describe('the state of a layer', () => {
   test('is sound until a barrier fails, and broken for every thread from then on', () => {
     const shared = newLayerState();
     const [one, other] = [new LayerState(shared), new LayerState(shared)];
-    one.barrier(() => undefined);
+    one.barrier({ sync: () => undefined });
     other.assertSound('disk.vmdk');
     const failure = systemError('EIO', 'lost pages');
     expect(() => {
-      one.barrier(() => {
-        throw failure;
+      one.barrier({
+        sync: () => {
+          throw failure;
+        },
       });
     }).toThrow(failure);
     // The next fdatasync would succeed: nobody is told so.
-    other.barrier(() => undefined);
+    other.barrier({ sync: () => undefined });
     expect(() => {
       other.assertSound('disk.vmdk');
     }).toThrow(expect.objectContaining({ code: 'EIO' }) as Error);
