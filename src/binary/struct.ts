@@ -20,6 +20,7 @@ export interface BytesField {
 /** A kind of field: its size in bytes, and how to make its accessor once its offset is known. */
 export interface Codec<Field> {
   readonly size: number;
+  readonly since?: number;
   at(offset: number): Field;
 }
 
@@ -73,16 +74,41 @@ export const u64: Codec<NumberField> = {
   }),
 };
 
+/** A signed 64-bit number, exact between -2^53 and 2^53. */
+export const i64: Codec<NumberField> = {
+  size: 8,
+  at: (offset) => ({
+    offset,
+    get: (view, base) =>
+      view.getInt32(base + offset + 4, true) * 0x1_0000_0000 + view.getUint32(base + offset, true),
+    set: (view, base, value) => {
+      const high = Math.floor(value / 0x1_0000_0000);
+      view.setUint32(base + offset, value - high * 0x1_0000_0000, true);
+      view.setInt32(base + offset + 4, high, true);
+    },
+  }),
+};
+
 /** `size` bytes that are not a number. */
 export function bytes(size: number): Codec<BytesField> {
   return { size, at: (offset) => ({ offset, size }) };
+}
+
+/** A field that appeared in `version` of the specification. */
+export function since<Field>(version: number, codec: Codec<Field>): Codec<Field> {
+  return { ...codec, since: version };
+}
+
+interface Age {
+  /** The version of the specification in which the field appeared; 0 where it was always there. */
+  readonly since: number;
 }
 
 type Shape = Record<string, Codec<NumberField | BytesField>>;
 type FieldOf<C> = C extends Codec<infer Field> ? Field : never;
 
 /** The fields of a struct by name, and its size in bytes. */
-export type Struct<S extends Shape> = { readonly [K in keyof S]: FieldOf<S[K]> } & {
+export type Struct<S extends Shape> = { readonly [K in keyof S]: FieldOf<S[K]> & Age } & {
   readonly byteLength: number;
 };
 
@@ -95,7 +121,7 @@ export function struct<const S extends Shape>(name: string, size: number, shape:
   const fields: Record<string, unknown> = { byteLength: size };
   let offset = 0;
   for (const [key, codec] of Object.entries(shape)) {
-    fields[key] = codec.at(offset);
+    fields[key] = { ...codec.at(offset), since: codec.since ?? 0 };
     offset += codec.size;
   }
   if (offset !== size) throw new RangeError(`${name} is ${offset} bytes, not ${size}`);

@@ -1,0 +1,103 @@
+/**
+ * Reads and writes at a place of a file. Pinned memory (that of the request threads) goes straight
+ * to pread(2) and pwrite(2), which is a quarter of a microsecond less than through `node:fs`;
+ * everything else goes through `node:fs`.
+ */
+import { readSync, writeSync } from 'node:fs';
+import { Errno } from '../errno.js';
+import { libc, loadedLibc } from './libc.js';
+import { pinnedAddress } from './pinned-memory.js';
+import { systemCallError } from './system-call-error.js';
+
+/** fallocate(2): keep the length of the file. */
+const FALLOC_FL_KEEP_SIZE = 1;
+/** fallocate(2): give the space back. */
+const FALLOC_FL_PUNCH_HOLE = 2;
+/** lseek(2), Linux. */
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+/**
+ * pread(2): reads at most `length` bytes into `target` from `targetOffset` on.
+ *
+ * @returns how many were read; 0 at the end of the file
+ * @throws the system's error; `path` is for its message
+ */
+export function readAt(
+  fd: number,
+  target: Uint8Array,
+  targetOffset: number,
+  length: number,
+  position: number,
+  path: string,
+): number {
+  const address = pinnedAddress(target);
+  if (address === undefined) return readSync(fd, target, targetOffset, length, position);
+  const c = libc();
+  for (;;) {
+    const count = c.pread(fd, address + targetOffset, length, position);
+    if (count >= 0) return count;
+    const errno = c.errno();
+    if (errno !== Errno.EINTR) throw systemCallError('pread', errno, path);
+  }
+}
+
+/**
+ * pwrite(2): writes at most `length` bytes of `source` from `sourceOffset` on.
+ *
+ * @returns how many were written
+ * @throws the system's error; `path` is for its message
+ */
+export function writeAt(
+  fd: number,
+  source: Uint8Array,
+  sourceOffset: number,
+  length: number,
+  position: number,
+  path: string,
+): number {
+  const address = pinnedAddress(source);
+  if (address === undefined) return writeSync(fd, source, sourceOffset, length, position);
+  const c = libc();
+  for (;;) {
+    const count = c.pwrite(fd, address + sourceOffset, length, position);
+    if (count >= 0) return count;
+    const errno = c.errno();
+    if (errno !== Errno.EINTR) throw systemCallError('pwrite', errno, path);
+  }
+}
+
+/**
+ * Gives the space of `length` bytes at `position` back to the host; they read as zeros then, and
+ * the file keeps its length.
+ *
+ * @returns false where the host's file system cannot, with nothing changed
+ * @throws the system's error; `path` is for its message
+ */
+export function punchHole(fd: number, position: number, length: number, path: string): boolean {
+  const c = loadedLibc();
+  if (c === undefined) return false;
+  const mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+  for (;;) {
+    if (c.fallocate(fd, mode, position, length) === 0) return true;
+    const errno = c.errno();
+    if (errno === Errno.EOPNOTSUPP || errno === Errno.ENOSYS) return false;
+    if (errno !== Errno.EINTR) throw systemCallError('fallocate', errno, path);
+  }
+}
+
+/** The first byte from `position` on that the host has data for, or `limit`. */
+export function seekData(fd: number, position: number, limit: number): number {
+  const c = loadedLibc();
+  if (c === undefined) return position;
+  const found = c.lseek(fd, position, SEEK_DATA);
+  if (found >= 0) return Math.min(found, limit);
+  // ENXIO: no data up to the end of the file. Where the host cannot tell, everything is data.
+  return c.errno() === Errno.ENXIO ? limit : position;
+}
+
+/** The first byte from `position` on that the host has no data for, or `limit`. */
+export function seekHole(fd: number, position: number, limit: number): number {
+  const found = loadedLibc()?.lseek(fd, position, SEEK_HOLE) ?? limit;
+  return found < 0 ? limit : Math.min(found, limit);
+}

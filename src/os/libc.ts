@@ -1,0 +1,86 @@
+/**
+ * The C library's calls that Node has no function for, through koffi; the only foreign functions
+ * there are. They are declared for 64-bit Linux (glibc and musl), where `long`, `size_t` and a
+ * pointer have 64 bits; memory is given by its address (`addressOf`), a number, which costs no
+ * object a call. Each returns what C returns: -1 for a failure, whose number `errno` has until the
+ * next call of the same thread.
+ */
+import { createRequire } from 'node:module';
+import type * as Koffi from 'koffi';
+
+export interface Libc {
+  /** The errno of this thread's last failed call, positive. */
+  errno(): number;
+  /** Where `bytes` begins in memory. It stays there as long as somebody holds `bytes`. */
+  addressOf(bytes: Uint8Array): number;
+
+  read(fd: number, address: number, length: number): number;
+  write(fd: number, address: number, length: number): number;
+  pread(fd: number, address: number, length: number, position: number): number;
+  pwrite(fd: number, address: number, length: number, position: number): number;
+  /** Moves the file's own offset, which nothing here uses. */
+  lseek(fd: number, offset: number, whence: number): number;
+  fallocate(fd: number, mode: number, offset: number, length: number): number;
+  ioctl(fd: number, request: number, type: 'uintptr_t', argument: number): number;
+  prctl(option: number, type: 'ulong', argument: number, ...zeros: readonly unknown[]): number;
+  /** Fills two 32-bit descriptors at `address`. */
+  socketpair(domain: number, type: number, protocol: number, address: number): number;
+  recvmsg(fd: number, message: number, flags: number): number;
+  mount(source: string, target: string, type: string, flags: number, data: string): number;
+  /** Ends the process at once, threads that are blocked in the kernel included. */
+  _exit(code: number): number;
+}
+
+const SIGNATURES = {
+  read: 'int64_t read(int fd, uintptr_t buffer, size_t count)',
+  write: 'int64_t write(int fd, uintptr_t buffer, size_t count)',
+  pread: 'int64_t pread(int fd, uintptr_t buffer, size_t count, int64_t offset)',
+  pwrite: 'int64_t pwrite(int fd, uintptr_t buffer, size_t count, int64_t offset)',
+  lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
+  fallocate: 'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
+  ioctl: 'int ioctl(int fd, ulong request, ...)',
+  prctl: 'int prctl(int option, ...)',
+  socketpair: 'int socketpair(int domain, int type, int protocol, uintptr_t descriptors)',
+  recvmsg: 'int64_t recvmsg(int fd, uintptr_t message, int flags)',
+  mount: 'int mount(str source, str target, str type, ulong flags, str data)',
+  _exit: 'void _exit(int code)',
+} as const satisfies Record<Exclude<keyof Libc, 'errno' | 'addressOf'>, string>;
+
+/** Architectures on which these declarations and the ioctl numbers in this folder are right. */
+const ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64'];
+
+let loaded: Libc | undefined;
+
+/**
+ * The C library of this process.
+ *
+ * @throws where koffi has no binary for this machine, or the declarations do not fit it
+ */
+export function libc(): Libc {
+  loaded ??= load();
+  return loaded;
+}
+
+/** The C library if this thread has loaded it already. */
+export function loadedLibc(): Libc | undefined {
+  return loaded;
+}
+
+function load(): Libc {
+  if (process.platform !== 'linux' || !ARCHITECTURES.includes(process.arch)) {
+    throw new Error(
+      `calls to the C library are declared for Linux on ${ARCHITECTURES.join(', ')}, this is ${process.platform} on ${process.arch}`,
+    );
+  }
+  const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+  const library = koffi.load(null);
+  const functions = Object.entries(SIGNATURES).map(([name, signature]) => [
+    name,
+    library.func(signature),
+  ]);
+  return {
+    ...(Object.fromEntries(functions) as Omit<Libc, 'errno' | 'addressOf'>),
+    errno: () => koffi.errno(),
+    addressOf: (bytes) => Number(koffi.address(bytes)),
+  };
+}
