@@ -16,7 +16,10 @@ export interface BlockDevice {
   /** Writes `length` bytes of `source` from `sourceOffset` on to the disk at `offset`. */
   write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void;
 
-  /** Makes `length` bytes at `offset` read as zeros. */
+  /**
+   * Makes `length` bytes at `offset` read as zeros, and gives their space back to the host where
+   * that is possible.
+   */
   zero(offset: number, length: number): void;
 
   /** Makes durable what was written before the call. */

@@ -1,6 +1,6 @@
 /**
  * A FLAT or VMFS extent: a stretch of a plain file, byte for byte. Reads and writes go straight to
- * the file; a flush is one barrier when something was written since the last.
+ * the file; a flush is one barrier when something was written since the last. Holes are the host's.
  */
 import type { Extent } from './extent.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
@@ -49,7 +49,15 @@ export class FlatExtent implements Extent {
     }
   }
 
+  /** Gives the space back, or writes zeros where the host cannot. */
   zero(offset: number, length: number): void {
+    let isPunched = false;
+    try {
+      isPunched = this.#file.punch(this.#fileOffset + offset, length);
+    } finally {
+      Atomics.store(this.#dirty, 0, 1);
+    }
+    if (isPunched) return;
     for (let done = 0; done < length; done += ZERO_CHUNK.length) {
       this.write(ZERO_CHUNK, 0, Math.min(ZERO_CHUNK.length, length - done), offset + done);
     }
@@ -60,16 +68,19 @@ export class FlatExtent implements Extent {
     this.#state.barrier(this.#file);
   }
 
-  nextData(offset: number): number {
-    return offset;
+  nextData(offset: number, limit: number): number {
+    const base = this.#fileOffset;
+    return this.#file.nextData(base + offset, base + limit) - base;
   }
 
-  nextHole(_offset: number, limit: number): number {
-    return limit;
+  nextHole(offset: number, limit: number): number {
+    const base = this.#fileOffset;
+    return this.#file.nextHole(base + offset, base + limit) - base;
   }
 
+  /** Never more than the extent: the file may hold others. */
   allocatedBytes(): number {
-    return this.size;
+    return Math.min(this.size, this.#file.allocatedBytes());
   }
 
   finish(): void {

@@ -30,6 +30,9 @@ export const TABLE_DAMAGED = 1;
 /** What `lookup` answers for a table that is not in memory. */
 export const NOT_RESIDENT = -1;
 
+/** The lowest entry that is a place in the file; those below it are kinds by themselves. */
+const FIRST_PLACE = 2;
+
 const SEQUENCE = 0;
 const TAG = 1;
 const STATE = 2;
@@ -51,17 +54,24 @@ export interface GrainTablesDescription {
   readonly entries: SharedArrayBuffer;
   /** The primary directory, then the redundant one where the extent has it: a u32 sector a table. */
   readonly directories: readonly SharedArrayBuffer[];
+  /** One byte a table: 1 where no entry of it has ever been set. */
+  readonly unused: SharedArrayBuffer;
 }
 
-/** Makes room for the tables of an extent: `slots` of `tableCount` tables can be in memory. */
+/**
+ * Makes room for the tables of an extent: `slots` of `tableCount` tables can be in memory, and those
+ * with a 1 in `unused` were found to lead nowhere, so that nobody needs to load them.
+ */
 export function describeTables(
   size: { tableCount: number; tableEntries: number; tableBytes: number },
   slots: number,
   directories: readonly Uint32Array[],
+  unused: SharedArrayBuffer,
 ): GrainTablesDescription {
   return {
     ...size,
     slots,
+    unused,
     control: new SharedArrayBuffer(slots * CONTROL_WORDS * 4),
     entries: new SharedArrayBuffer(slots * size.tableBytes),
     directories: directories.map((directory) => {
@@ -80,6 +90,7 @@ export class GrainTables {
   readonly #slots: number;
   readonly #slotWords: number;
   readonly #control: Int32Array;
+  readonly #unused: Uint8Array;
   readonly #entries: Uint32Array;
   readonly #bytes: Uint8Array;
   readonly #file: HostFile;
@@ -93,6 +104,7 @@ export class GrainTables {
     this.#slots = description.slots;
     this.#slotWords = description.tableBytes / ENTRY_BYTES;
     this.#control = new Int32Array(description.control);
+    this.#unused = new Uint8Array(description.unused);
     this.#entries = new Uint32Array(description.entries);
     this.#bytes = new Uint8Array(description.entries);
     this.#file = file;
@@ -113,6 +125,37 @@ export class GrainTables {
       const entry = Atomics.load(this.#entries, index);
       if (Atomics.load(this.#control, control + SEQUENCE) === sequence) return entry;
     }
+  }
+
+  /**
+   * Where the grains end that follow `grain` and are of one kind (unallocated, zeroed, allocated)
+   * with `entry`, which is what the caller saw of `grain`; the end of its table at most. Takes no
+   * lock. Of a table that is not in memory only `grain` itself counts, of one that is unused all
+   * grains.
+   */
+  kindEnd(grain: number, entry: number): number {
+    const table = Math.floor(grain / this.tableEntries);
+    const end = (table + 1) * this.tableEntries;
+    const kind = Math.min(entry, FIRST_PLACE);
+    if (this.isUnused(table)) return kind === GTE_UNALLOCATED ? end : grain + 1;
+    const control = (table % this.#slots) * CONTROL_WORDS;
+    const sequence = Atomics.load(this.#control, control + SEQUENCE);
+    if ((sequence & 1) !== 0 || !this.#isResident(table)) return grain + 1;
+    const first = (table % this.#slots) * this.#slotWords - table * this.tableEntries;
+    let next = grain + 1;
+    while (next < end && Math.min(Atomics.load(this.#entries, first + next), FIRST_PLACE) === kind)
+      next++;
+    return Atomics.load(this.#control, control + SEQUENCE) === sequence ? next : grain + 1;
+  }
+
+  /** Whether all entries of a table are unallocated, known without loading it; takes no lock. */
+  isUnused(table: number): boolean {
+    return Atomics.load(this.#unused, table) === 1;
+  }
+
+  #isResident(table: number): boolean {
+    const control = (table % this.#slots) * CONTROL_WORDS;
+    return Atomics.load(this.#control, control + TAG) === table + 1;
   }
 
   /** The sector of the copy from which `table` is read: the primary unless only the other is good. */
@@ -179,6 +222,7 @@ export class GrainTables {
     const table = Math.floor(grain / this.tableEntries);
     const first = (table % this.#slots) * this.#slotWords;
     Atomics.store(this.#entries, first + (grain - table * this.tableEntries), entry);
+    if (this.isUnused(table)) Atomics.store(this.#unused, table, 0);
     this.markDirty(table);
   }
 

@@ -2,8 +2,9 @@
  * One file of an image on the host: whole reads and writes at byte offsets, and the barrier. All
  * I/O of the engine passes here. A descriptor number is good in every thread of the process.
  */
-import { closeSync, fdatasyncSync, fstatSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync } from 'node:fs';
 import { systemError } from '../errno.js';
+import { punchHole, readAt, seekData, seekHole, writeAt } from '../os/file-io.js';
 
 /** A file as it travels between threads. */
 export interface HostFileDescription {
@@ -11,6 +12,9 @@ export interface HostFileDescription {
   /** For messages. */
   readonly path: string;
 }
+
+/** Bytes of a block of the host in `st_blocks`. */
+const BLOCK_BYTES = 512;
 
 export class HostFile {
   readonly path: string;
@@ -25,7 +29,14 @@ export class HostFile {
   read(target: Uint8Array, targetOffset: number, length: number, position: number): void {
     let done = 0;
     while (done < length) {
-      const count = readSync(this.#fd, target, targetOffset + done, length - done, position + done);
+      const count = readAt(
+        this.#fd,
+        target,
+        targetOffset + done,
+        length - done,
+        position + done,
+        this.path,
+      );
       if (count === 0) {
         target.fill(0, targetOffset + done, targetOffset + length);
         return;
@@ -38,12 +49,13 @@ export class HostFile {
   write(source: Uint8Array, sourceOffset: number, length: number, position: number): void {
     let done = 0;
     while (done < length) {
-      const count = writeSync(
+      const count = writeAt(
         this.#fd,
         source,
         sourceOffset + done,
         length - done,
         position + done,
+        this.path,
       );
       if (count === 0) throw systemError('EIO', `${this.path}: the host wrote nothing`);
       done += count;
@@ -58,6 +70,30 @@ export class HostFile {
   /** Length of the file in bytes, asked from the system; never on the write path. */
   length(): number {
     return fstatSync(this.#fd).size;
+  }
+
+  /** Bytes that the file takes up on the host. */
+  allocatedBytes(): number {
+    return fstatSync(this.#fd).blocks * BLOCK_BYTES;
+  }
+
+  /**
+   * Makes `length` bytes at `position` read as zeros by giving their space back.
+   *
+   * @returns false where the host cannot, with nothing changed
+   */
+  punch(position: number, length: number): boolean {
+    return punchHole(this.#fd, position, length, this.path);
+  }
+
+  /** The first byte in `[position, limit)` that the host has data for, or `limit`. */
+  nextData(position: number, limit: number): number {
+    return seekData(this.#fd, position, limit);
+  }
+
+  /** The first byte in `[position, limit)` that is a hole on the host, or `limit`. */
+  nextHole(position: number, limit: number): number {
+    return seekHole(this.#fd, position, limit);
   }
 
   close(): void {

@@ -8,7 +8,7 @@ import { formatCid } from '../vmdk/cid.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { BlockDevice } from './block-device.js';
-import type { HostFileDescription } from './host-file.js';
+import { HostFile, type HostFileDescription } from './host-file.js';
 import { ImageLayer, type LayerDescription } from './image-layer.js';
 import { LayerState, newLayerState } from './layer-state.js';
 import { findBeside, isSparse, openLayer, type OpenedLayer } from './open-layer.js';
@@ -89,6 +89,19 @@ export function attachImage(description: ImageDescription): BlockDevice {
   );
   if (device === undefined) throw new RangeError('an image has at least one layer');
   return device;
+}
+
+/**
+ * The file that holds the whole disk byte for byte and nothing else: a single flat extent that has
+ * its file to itself; undefined where there is none.
+ */
+export function wholeFile(description: ImageDescription): HostFileDescription | undefined {
+  const [layer] = description.layers;
+  const [extent, second] = layer?.extents ?? [];
+  if (layer === undefined || extent?.kind !== 'flat' || second !== undefined) return undefined;
+  const { file, fileOffset, size } = extent;
+  const isWhole = fileOffset === 0 && size === layer.size && new HostFile(file).length() === size;
+  return isWhole ? file : undefined;
 }
 
 function openChain(files: OpenedFiles, path: string, readOnly: boolean): OpenedLayer[] {

@@ -3,6 +3,7 @@
  * truncated or corrupt image is refused when it is opened and not in the middle of a copy.
  */
 import { alignUp } from '../binary/alignment.js';
+import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
 import { grainCount, tableBytes, tableCount } from '../vmdk/layout.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import type { SparseHeader } from '../vmdk/sparse-extent-header.js';
@@ -74,6 +75,7 @@ export function checkSparse(
         { ...size, tableEntries: header.tableEntries },
         slots,
         directories.entries,
+        grains.unused,
       ),
       allocator: describeAllocator(file.path, header.grainBytes, grains.end, grains.allocated),
       flags: newWriteFlags(),
@@ -124,15 +126,15 @@ function assertWritable(file: OpenedFile, header: SparseHeader, directories: Dir
 /**
  * Reads every table once, neighbours in one read.
  *
- * @returns how many grains are allocated, and where what is in use of the file ends: grains need
- *   not be aligned, and the last one may be cut short by the end of the file
+ * @returns how many grains are allocated; which tables are unused; and where what is in use of the
+ *   file ends: grains need not be aligned, and the last one may be cut short by the end of the file
  */
 function checkTables(
   file: OpenedFile,
   header: SparseHeader,
   directories: Directories,
   description: GrainBoundsDescription,
-): { allocated: number; end: number } {
+): { allocated: number; end: number; unused: SharedArrayBuffer } {
   const bounds = new GrainBounds(description, () => file.length);
   const source = new HostFile(file);
   const bytes = tableBytes(header);
@@ -143,6 +145,7 @@ function checkTables(
     const place = primary?.[table] ?? 0;
     return place > TABLE_DAMAGED ? place : (redundant?.[table] ?? 0);
   };
+  const unused = new Uint8Array(new SharedArrayBuffer(count)).fill(1);
   let allocated = 0;
   let end = file.length;
   for (let table = 0; table < count;) {
@@ -161,11 +164,12 @@ function checkTables(
       for (let index = 0; index < run; index++) {
         const words = new Uint32Array(buffer.buffer, index * bytes, header.tableEntries);
         const found = bounds.check(words, (table + index) * header.tableEntries);
+        if (words.some((entry) => entry !== GTE_UNALLOCATED)) unused[table + index] = 0;
         allocated += found.allocated;
         end = Math.max(end, found.end);
       }
     }
     table += run;
   }
-  return { allocated, end };
+  return { allocated, end, unused: unused.buffer };
 }

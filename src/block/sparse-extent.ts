@@ -9,8 +9,7 @@
  * The header's uncleanShutdown is set before the first write and cleared at a clean end; where it
  * was already set when the image was opened it stays, because nobody has checked the tables since.
  */
-import { alignDown } from '../binary/alignment.js';
-import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
+import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
 import { Beneath } from './beneath.js';
@@ -18,12 +17,7 @@ import type { BlockDevice } from './block-device.js';
 import type { Extent } from './extent.js';
 import { GrainAllocator, type GrainAllocatorDescription } from './grain-allocator.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
-import {
-  GrainTables,
-  NOT_RESIDENT,
-  TABLE_MISSING,
-  type GrainTablesDescription,
-} from './grain-tables.js';
+import { GrainTables, NOT_RESIDENT, type GrainTablesDescription } from './grain-tables.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import type { LayerState } from './layer-state.js';
 import { NewGrains } from './new-grains.js';
@@ -118,11 +112,21 @@ export class SparseExtent implements Extent {
     }
   }
 
+  /**
+   * Grains that are allocated stay so, and get a hole in the file: nothing in the tables changes, so
+   * a crash can only leave old bytes or zeros. What shows through from beneath is covered by a
+   * zeroed entry where that is allowed, by zeros otherwise.
+   */
   zero(offset: number, length: number): void {
     const { grainBytes } = this.#parts;
     const end = offset + length;
     for (let at = this.nextData(offset, end); at < end; at = this.nextData(at, end)) {
       const grain = Math.floor(at / grainBytes);
+      const entry = this.#entry(grain);
+      if (isAllocated(entry)) {
+        at += this.#punch(end - at, at, entry);
+        continue;
+      }
       const grainEnd = Math.min((grain + 1) * grainBytes, this.size);
       const count = Math.min(end, grainEnd) - at;
       const isWhole = at + count === grainEnd && offset <= grain * grainBytes;
@@ -136,6 +140,23 @@ export class SparseExtent implements Extent {
     }
   }
 
+  /** Zeroes at most `length` bytes from `at` on that are allocated; returns how many. */
+  #punch(length: number, at: number, entry: number): number {
+    const { file, flags, grainBytes } = this.#parts;
+    const grain = Math.floor(at / grainBytes);
+    const count = this.#runLength(grain, entry, at, length);
+    const place = entry * SECTOR_BYTES + (at - grain * grainBytes);
+    this.#markUnclean();
+    try {
+      if (file.punch(place, count)) return count;
+    } finally {
+      flags.markData();
+    }
+    const written = Math.min(count, ZEROS.length);
+    this.write(ZEROS, 0, written, at);
+    return written;
+  }
+
   flush(): void {
     this.#writer.flush();
   }
@@ -143,9 +164,9 @@ export class SparseExtent implements Extent {
   nextData(offset: number, limit: number): number {
     const { beneath } = this.#parts;
     for (let at = offset; at < limit;) {
-      const end = Math.min(this.#holeCandidateEnd(at), limit);
-      const entry = this.#entryOrAbsent(at);
+      const entry = this.#entryAt(at);
       if (isAllocated(entry)) return at;
+      const end = this.#kindEnd(at, entry, limit);
       if (entry !== GTE_ZEROED) {
         const found = beneath.nextData(at, end);
         if (found < end) return found;
@@ -156,11 +177,10 @@ export class SparseExtent implements Extent {
   }
 
   nextHole(offset: number, limit: number): number {
-    const { beneath, grainBytes } = this.#parts;
+    const { beneath } = this.#parts;
     for (let at = offset; at < limit;) {
-      const grain = Math.floor(at / grainBytes);
-      const end = Math.min((grain + 1) * grainBytes, limit);
-      const entry = this.#entry(grain);
+      const entry = this.#entryAt(at);
+      const end = this.#kindEnd(at, entry, limit);
       if (entry === GTE_ZEROED) return at;
       if (!isAllocated(entry)) {
         const found = beneath.nextHole(at, end);
@@ -232,10 +252,12 @@ export class SparseExtent implements Extent {
     return count;
   }
 
+  /** The entry of a grain; of an unused table without loading it. */
   #entry(grain: number): number {
     const { state, tables } = this.#parts;
     const entry = tables.lookup(grain);
     if (entry !== NOT_RESIDENT) return entry;
+    if (tables.isUnused(Math.floor(grain / tables.tableEntries))) return GTE_UNALLOCATED;
     state.mutex.lock();
     try {
       return tables.makeResident(grain) ? tables.lookup(grain) : tables.readEntry(grain);
@@ -244,21 +266,15 @@ export class SparseExtent implements Extent {
     }
   }
 
-  /** The entry at `offset`; unallocated, without loading anything, where there is no table. */
-  #entryOrAbsent(offset: number): number {
-    const { grainBytes, tables } = this.#parts;
-    const grain = Math.floor(offset / grainBytes);
-    const table = Math.floor(grain / tables.tableEntries);
-    return tables.source(table) === TABLE_MISSING ? 0 : this.#entry(grain);
+  #entryAt(offset: number): number {
+    return this.#entry(Math.floor(offset / this.#parts.grainBytes));
   }
 
-  /** Where the grain at `offset` ends, or the whole table's grains where there is no table. */
-  #holeCandidateEnd(offset: number): number {
+  /** Where the grains of one kind end that begin with `entry` at `offset`; at most `limit`. */
+  #kindEnd(offset: number, entry: number, limit: number): number {
     const { grainBytes, tables } = this.#parts;
-    const tableSpan = grainBytes * tables.tableEntries;
-    const table = Math.floor(offset / tableSpan);
-    const span = tables.source(table) === TABLE_MISSING ? tableSpan : grainBytes;
-    return Math.min(alignDown(offset, span) + span, this.size);
+    const grain = Math.floor(offset / grainBytes);
+    return Math.min(tables.kindEnd(grain, entry) * grainBytes, limit);
   }
 
   #markUnclean(): void {

@@ -16,8 +16,11 @@ import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { TABLE_DAMAGED } from './grain-tables.js';
 import type { SparseParts } from './sparse-parts.js';
 
-/** Tables copied at a time, 4096 of the usual 2 KiB; one buffer for each thread. */
-const SNAPSHOT = new Uint8Array(8 * 1024 * 1024);
+/**
+ * Tables copied at a time, 512 of the usual 2 KiB; one buffer for each thread, whose pages are there
+ * from the start: a flush must not wait for memory that only a flush can free.
+ */
+const SNAPSHOT = new Uint8Array(1024 * 1024).fill(0);
 
 interface DirectoryChange {
   readonly first: number;
