@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { describeError } from '../errno.js';
+import { exitNow } from '../os/exit.js';
 import { addCreateCommand } from './create.js';
 import { addDemoCommand } from './demo.js';
 import { ExitCode, exitCodeOf } from './exit-codes.js';
@@ -42,8 +43,9 @@ try {
 } catch (error) {
   process.exitCode = report(error);
 }
-// fuse-native keeps the event loop alive after its mount has ended.
-process.exit();
+// fuse-native keeps the event loop alive after its mount has ended, and a thread that is blocked in
+// the kernel would keep the process.
+exitNow(Number(process.exitCode ?? ExitCode.OK));
 
 function report(error: unknown): number {
   // commander has already said what is wrong.

@@ -3,7 +3,14 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
 import { serveInBackground } from '../mount/background.js';
-import { parseMountOptions, TRANSPORTS, type TransportName } from '../mount/mount-options.js';
+import { UsageError } from '../mount/mount-error.js';
+import {
+  parseMountOptions,
+  parseWorkers,
+  TRANSPORTS,
+  WORKERS_DEFAULT,
+  type TransportName,
+} from '../mount/mount-options.js';
 import { serve, type MountRequest } from '../mount/session.js';
 import { complain } from './output.js';
 
@@ -13,6 +20,7 @@ interface MountFlags {
   readonly debug?: true;
   readonly readOnly?: true;
   readonly transport: TransportName;
+  readonly workers?: number;
 }
 
 /** Adds the command to the program; it is the default one. */
@@ -27,7 +35,7 @@ export function addMountCommand(program: Command): void {
     .argument('<mountpoint>', 'an empty directory')
     .option(
       '-o, --option <list>',
-      'mount options, separated by commas: ro, rw, allow_other, allow_root, default_permissions, nonempty, nosuid, nodev, noexec, noatime, debug, transport=NAME',
+      'mount options, separated by commas: ro, rw, allow_other, allow_root, default_permissions, nonempty, nosuid, nodev, noexec, noatime, writeback_cache, no_passthrough, debug, workers=N, transport=NAME',
       (value: string, list: readonly string[] | undefined) => [...(list ?? []), value],
     )
     .option('-r, --read-only', 'the same as -o ro')
@@ -38,17 +46,29 @@ export function addMountCommand(program: Command): void {
         .choices(TRANSPORTS)
         .default('auto'),
     )
+    .option(
+      '--workers <n>',
+      `threads that serve requests (default: ${WORKERS_DEFAULT})`,
+      parseWorkers,
+    )
     .action(mount);
 }
 
 async function mount(image: string, mountpoint: string, flags: MountFlags): Promise<void> {
   const options = parseMountOptions(flags.option ?? []);
+  const transport = options.transport ?? flags.transport;
+  if (options.writebackCache && transport === 'libfuse') {
+    throw new UsageError('writeback_cache needs the kernel transport');
+  }
   const isDebug = flags.debug === true || options.debug;
   const request: MountRequest = {
     image: resolve(image),
     mountpoint: resolve(mountpoint),
     readOnly: options.readOnly || flags.readOnly === true,
-    transport: options.transport ?? flags.transport,
+    transport,
+    workers: options.workers ?? flags.workers ?? WORKERS_DEFAULT,
+    writebackCache: options.writebackCache,
+    passthrough: options.passthrough,
     debug: isDebug,
     passed: options.passed,
   };

@@ -18,6 +18,7 @@ import {
   type FileSystem,
   type FileSystemStatistics,
 } from '../fuse/file-system.js';
+import { DiskState } from './disk-state.js';
 
 const DISK_INODE = 2;
 const DISK_NAME = 'disk.raw';
@@ -29,34 +30,43 @@ const STATFS_BSIZE = 4096;
 const LOGGED_MAX = 100;
 const PERMISSIONS = 0o777;
 
-/** What the tree shows besides the disk's bytes. */
+// fallocate(2) and lseek(2), Linux.
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
+const FALLOC_FL_ZERO_RANGE = 16;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+/** What a tree needs besides the disk. */
 export interface DiskFileSystemOptions {
-  readonly uid: number;
-  readonly gid: number;
-  /** Modification time of the image, milliseconds since 1970. */
-  readonly mtime: number;
+  /** From `newDiskState`; the same for all threads that serve the mount. */
+  readonly state: SharedArrayBuffer;
+  /**
+   * Whether the kernel keeps written pages back (writeback cache). While somebody may write it does
+   * not tell us where they are, so then all of the disk counts as data.
+   */
+  readonly writebackCache: boolean;
   /** Told once for each distinct failure that the engine had. */
   readonly log: (message: string) => void;
+}
+
+/** Permissions of `disk.raw` in a new tree. */
+export function initialMode(device: BlockDevice): number {
+  return device.readOnly ? 0o444 : 0o644;
 }
 
 export class DiskFileSystem implements FileSystem {
   readonly #device: BlockDevice;
   readonly #log: (message: string) => void;
   readonly #logged = new Set<string>();
-  readonly #created: number;
-  #uid: number;
-  #gid: number;
-  #mode: number;
-  #mtime: number;
+  readonly #state: DiskState;
+  readonly #writebackCache: boolean;
 
   constructor(device: BlockDevice, options: DiskFileSystemOptions) {
     this.#device = device;
     this.#log = options.log;
-    this.#uid = options.uid;
-    this.#gid = options.gid;
-    this.#mtime = options.mtime;
-    this.#created = options.mtime;
-    this.#mode = device.readOnly ? 0o444 : 0o644;
+    this.#state = new DiskState(options.state);
+    this.#writebackCache = options.writebackCache;
   }
 
   lookup(parent: number, name: string): number {
@@ -67,18 +77,20 @@ export class DiskFileSystem implements FileSystem {
   getattr(ino: number): Attributes | undefined {
     if (ino !== ROOT_INODE && ino !== DISK_INODE) return undefined;
     const isRoot = ino === ROOT_INODE;
+    const { created, gid, mode, mtime, uid } = this.#state;
+    const time = isRoot ? created : mtime;
     return {
       ino,
-      mode: isRoot ? constants.S_IFDIR | 0o755 : constants.S_IFREG | this.#mode,
+      mode: isRoot ? constants.S_IFDIR | 0o755 : constants.S_IFREG | mode,
       nlink: isRoot ? 2 : 1,
-      uid: this.#uid,
-      gid: this.#gid,
+      uid,
+      gid,
       size: isRoot ? 0 : this.#device.size,
-      blocks: isRoot ? 0 : Math.ceil(this.#device.allocatedBytes() / BLOCK_BYTES),
+      blocks: isRoot ? 0 : Math.ceil(this.#bytesInUse() / BLOCK_BYTES),
       blksize: BLKSIZE,
-      atime: isRoot ? this.#created : this.#mtime,
-      mtime: isRoot ? this.#created : this.#mtime,
-      ctime: isRoot ? this.#created : this.#mtime,
+      atime: time,
+      mtime: time,
+      ctime: time,
     };
   }
 
@@ -89,10 +101,9 @@ export class DiskFileSystem implements FileSystem {
       const refusal = this.#refuseSize(changes.size);
       if (refusal !== 0) return refusal;
     }
-    if (changes.mode !== undefined) this.#mode = changes.mode & PERMISSIONS;
-    if (changes.uid !== undefined) this.#uid = changes.uid;
-    if (changes.gid !== undefined) this.#gid = changes.gid;
-    if (changes.mtime !== undefined) this.#mtime = changes.mtime;
+    if (changes.mode !== undefined) this.#state.mode = changes.mode & PERMISSIONS;
+    this.#state.setOwner(changes.uid, changes.gid);
+    if (changes.mtime !== undefined) this.#state.mtime = changes.mtime;
     return 0;
   }
 
@@ -103,8 +114,14 @@ export class DiskFileSystem implements FileSystem {
 
   open(ino: number, flags: number): number {
     if (ino !== DISK_INODE) return ino === ROOT_INODE ? -Errno.EISDIR : -Errno.ENOENT;
-    const access = flags & (constants.O_WRONLY | constants.O_RDWR);
-    return access !== 0 && this.#device.readOnly ? -Errno.EROFS : 0;
+    if (!mayWrite(flags)) return 0;
+    if (this.#device.readOnly) return -Errno.EROFS;
+    this.#state.addWriters(1);
+    return 0;
+  }
+
+  release(ino: number, flags: number): void {
+    if (ino === DISK_INODE && mayWrite(flags)) this.#state.addWriters(-1);
   }
 
   read(ino: number, target: Uint8Array, length: number, offset: number): number {
@@ -126,7 +143,7 @@ export class DiskFileSystem implements FileSystem {
     if (count <= 0) return -Errno.ENOSPC;
     try {
       this.#device.write(source, 0, count, offset);
-      this.#mtime = Date.now();
+      this.#state.mtime = Date.now();
       return count;
     } catch (error) {
       return this.#failed('write', error);
@@ -140,6 +157,44 @@ export class DiskFileSystem implements FileSystem {
       return 0;
     } catch (error) {
       return this.#failed('flush', error);
+    }
+  }
+
+  /**
+   * Punching a hole and zeroing a range; both give space back where that is possible. Preallocating
+   * is refused as block devices do: nobody can promise space that the host may run out of.
+   */
+  fallocate(ino: number, mode: number, offset: number, length: number): number {
+    if (ino !== DISK_INODE) return -Errno.EISDIR;
+    if (this.#device.readOnly) return -Errno.EROFS;
+    const action = mode & ~FALLOC_FL_KEEP_SIZE;
+    if (action !== FALLOC_FL_PUNCH_HOLE && action !== FALLOC_FL_ZERO_RANGE) {
+      return -Errno.EOPNOTSUPP;
+    }
+    const keepsSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
+    if (!keepsSize && offset + length > this.#device.size) return -Errno.EFBIG;
+    const count = Math.min(length, this.#device.size - offset);
+    if (count <= 0) return 0;
+    try {
+      this.#device.zero(offset, count);
+      this.#state.mtime = Date.now();
+      return 0;
+    } catch (error) {
+      return this.#failed('zero', error);
+    }
+  }
+
+  lseek(ino: number, offset: number, whence: number): number {
+    if (ino !== DISK_INODE || (whence !== SEEK_DATA && whence !== SEEK_HOLE)) return -Errno.EINVAL;
+    const { size } = this.#device;
+    if (offset >= size) return -Errno.ENXIO;
+    if (this.#hidesPages()) return whence === SEEK_DATA ? offset : size;
+    try {
+      if (whence === SEEK_HOLE) return this.#device.nextHole(offset, size);
+      const data = this.#device.nextData(offset, size);
+      return data < size ? data : -Errno.ENXIO;
+    } catch (error) {
+      return this.#failed('seek', error);
     }
   }
 
@@ -157,6 +212,14 @@ export class DiskFileSystem implements FileSystem {
     return { bsize, blocks, bfree: blocks - used, files: 2, namemax: 255 };
   }
 
+  #hidesPages(): boolean {
+    return this.#writebackCache && this.#state.hasWriters;
+  }
+
+  #bytesInUse(): number {
+    return this.#hidesPages() ? this.#device.size : this.#device.allocatedBytes();
+  }
+
   #failed(operation: string, error: unknown): number {
     const message = `${operation}: ${describeError(error)}`;
     if (this.#logged.size < LOGGED_MAX && !this.#logged.has(message)) {
@@ -165,4 +228,9 @@ export class DiskFileSystem implements FileSystem {
     }
     return toErrno(error);
   }
+}
+
+/** Whether a file opened with `flags` may be written. */
+function mayWrite(flags: number): boolean {
+  return (flags & (constants.O_WRONLY | constants.O_RDWR)) !== 0;
 }

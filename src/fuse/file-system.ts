@@ -55,6 +55,9 @@ export interface FileSystem {
   /** 0 when the inode may be opened with `flags` (O_*), or a negative errno. */
   open(ino: number, flags: number): number;
 
+  /** The last handle of one `open` with `flags` is closed. */
+  release(ino: number, flags: number): void;
+
   /** Fills `target` from `offset` of the file; the count is short only at the end of the file. */
   read(ino: number, target: Uint8Array, length: number, offset: number): number;
 
@@ -63,6 +66,12 @@ export interface FileSystem {
 
   /** Makes durable what was written before; 0 or a negative errno. */
   fsync(ino: number): number;
+
+  /** fallocate(2) with `mode` (FALLOC_FL_*): 0, or a negative errno. */
+  fallocate(ino: number, mode: number, offset: number, length: number): number;
+
+  /** lseek(2) with SEEK_DATA or SEEK_HOLE: the offset found, or a negative errno. */
+  lseek(ino: number, offset: number, whence: number): number;
 
   /** The names in a directory, or undefined for an inode that is none. */
   readdir(ino: number): readonly string[] | undefined;

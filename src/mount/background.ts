@@ -8,6 +8,8 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { closeInheritedDescriptors } from '../os/inherited-descriptors.js';
+import { becomeIoFlusher } from '../os/io-flusher.js';
+import { libc } from '../os/libc.js';
 import { debugLog } from './log.js';
 import { MountError } from './mount-error.js';
 import { serve, type MountRequest } from './session.js';
@@ -38,6 +40,8 @@ export async function serveInBackground(
   request: MountRequest,
   program: string,
 ): Promise<BackgroundResult> {
+  // Threads that Node starts before any line of ours runs in the server have it by inheritance only.
+  inheritIoFlusher();
   const child = spawn(process.execPath, [program, JSON.stringify(request)], {
     cwd: '/',
     detached: true,
@@ -67,6 +71,16 @@ export async function serveInBackground(
     exitCode: answer.failure.exitCode,
     lines: [`vmdkfs: ${answer.failure.message}`, ...lines],
   };
+}
+
+/** Has the server's threads keep memory reclaim from waiting for them, where that is permitted. */
+function inheritIoFlusher(): void {
+  try {
+    libc();
+  } catch {
+    return; // the server says so, where it matters
+  }
+  becomeIoFlusher();
 }
 
 /** The text of a pipe until its other end closes it. */

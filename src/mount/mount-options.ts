@@ -2,17 +2,30 @@
 import { UsageError } from './mount-error.js';
 
 /** Which transport serves a mount. */
-export type TransportName = 'auto' | 'libfuse';
+export type TransportName = 'auto' | 'kernel' | 'libfuse';
 
-export const TRANSPORTS: readonly TransportName[] = ['auto', 'libfuse'];
+export const TRANSPORTS: readonly TransportName[] = ['auto', 'kernel', 'libfuse'];
+
+/** Threads that serve requests, unless told otherwise; measured, see native-notes/performance.md. */
+export const WORKERS_DEFAULT = 2;
+
+const WORKERS_MAX = 64;
 
 export interface MountOptions {
   readonly readOnly: boolean;
   readonly debug: boolean;
   readonly transport: TransportName | undefined;
+  readonly workers: number | undefined;
+  /** Whether the kernel may keep written pages back. */
+  readonly writebackCache: boolean;
+  /** Whether the kernel may read a plain disk by itself, on a read-only mount. */
+  readonly passthrough: boolean;
   /** Options that the transport and the kernel get. */
   readonly passed: readonly string[];
 }
+
+/** What is ours to do, each a word. */
+const SWITCHES = new Set(['debug', 'writeback_cache', 'no_passthrough']);
 
 /** What libfuse and the kernel understand. */
 const PASSED = new Set([
@@ -53,19 +66,29 @@ const TOLERATED = new Set([
  */
 export function parseMountOptions(values: readonly string[]): MountOptions {
   let readOnly = false;
-  let debug = false;
   let transport: TransportName | undefined;
+  let workers: number | undefined;
+  const on = new Set<string>();
   const passed = new Set<string>();
   for (const option of values.flatMap((value) => value.split(',')).filter((name) => name !== '')) {
     if (option === 'ro' || option === 'rw') readOnly = option === 'ro';
-    else if (option === 'debug') debug = true;
+    else if (SWITCHES.has(option)) on.add(option);
     else if (option.startsWith('transport=')) transport = parseTransport(option.slice(10));
+    else if (option.startsWith('workers=')) workers = parseWorkers(option.slice(8));
     else if (PASSED.has(option)) passed.add(option);
     else if (!TOLERATED.has(option) && !/^(?:x-|comment=)/.test(option)) throw unknown(option);
   }
   // Without the kernel's check of permissions allow_other would let everybody write.
   if (passed.has('allow_other')) passed.add('default_permissions');
-  return { readOnly, debug, transport, passed: [...passed] };
+  return {
+    readOnly,
+    debug: on.has('debug'),
+    transport,
+    workers,
+    writebackCache: on.has('writeback_cache'),
+    passthrough: !on.has('no_passthrough'),
+    passed: [...passed],
+  };
 }
 
 /** @throws UsageError for a name that is no transport */
@@ -77,7 +100,16 @@ export function parseTransport(name: string): TransportName {
   );
 }
 
+/** @throws UsageError for what is no number of threads */
+export function parseWorkers(text: string): number {
+  const workers = /^\d+$/.test(text) ? Number(text) : 0;
+  if (workers >= 1 && workers <= WORKERS_MAX) return workers;
+  throw new UsageError(
+    `${JSON.stringify(text)} is not a number of threads (1 to ${WORKERS_MAX} expected)`,
+  );
+}
+
 function unknown(option: string): UsageError {
-  const known = ['ro', 'rw', 'debug', 'transport=NAME', ...PASSED].join(', ');
+  const known = ['ro', 'rw', ...SWITCHES, 'workers=N', 'transport=NAME', ...PASSED].join(', ');
   return new UsageError(`unknown mount option ${JSON.stringify(option)} (known: ${known})`);
 }

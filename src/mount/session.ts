@@ -12,19 +12,24 @@ import { describeError } from '../errno.js';
 import { statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openImage, type OpenedImage } from '../block/open-image.js';
-import { DiskFileSystem } from '../fs/disk-file-system.js';
+import { DiskFileSystem, initialMode } from '../fs/disk-file-system.js';
+import { newDiskState } from '../fs/disk-state.js';
 import { mountLibfuse } from '../fuse/libfuse/libfuse-transport.js';
-import type { Transport } from '../fuse/transport.js';
+import type { Transport, TransportOptions } from '../fuse/transport.js';
+import { exitNow } from '../os/exit.js';
 import { findMount } from '../os/mount-table.js';
 import { mountHolders } from '../os/mount-holders.js';
 import { unmount } from '../os/unmount.js';
 import { ControlServer } from './control-socket.js';
 import { FlushTimer } from './flush-timer.js';
+import { mountKernel, TransportUnavailable } from './kernel-transport.js';
 import { debugLog, enableDebug, log } from './log.js';
 import { MountError } from './mount-error.js';
 import type { TransportName } from './mount-options.js';
 import { checkFuseDevice, checkMountpoint } from './mountpoint.js';
+import { Signals } from './signals.js';
 
 /** What to mount where; absolute paths. */
 export interface MountRequest {
@@ -32,6 +37,10 @@ export interface MountRequest {
   readonly mountpoint: string;
   readonly readOnly: boolean;
   readonly transport: TransportName;
+  /** Threads that serve requests. */
+  readonly workers: number;
+  readonly writebackCache: boolean;
+  readonly passthrough: boolean;
   readonly debug: boolean;
   /** Options for the transport and the kernel. */
   readonly passed: readonly string[];
@@ -41,6 +50,9 @@ const debug = debugLog('mount');
 
 /** Exit code after a second signal: the disk was not unmounted cleanly. */
 const FORCED_EXIT = 3;
+
+/** How long serving threads may take to end after their mount, milliseconds. */
+const END_MS = 2000;
 
 /**
  * Mounts and serves until the disk is unmounted and its image closed.
@@ -62,17 +74,31 @@ export async function serve(
   );
   const image = openImage(resolve(request.image), { readOnly: request.readOnly });
   process.chdir('/');
+  const signals = new Signals();
   let session: Session;
   try {
     session = await Session.start(image, mountpoint, request);
   } catch (error) {
+    signals.release();
     image.device.close();
     throw error;
   }
   const isForced = image.device.readOnly && !request.readOnly;
-  // No thread of ours runs yet: in the background the caller's terminal is replaced in there.
-  ready(isForced ? `${request.image}: all its extents are RDONLY, mounted read-only` : undefined);
-  await session.run();
+  const notice = `${request.image}: all its extents are RDONLY, mounted read-only`;
+  try {
+    // Threads that serve open nothing any more: in the background the caller's terminal is
+    // replaced in there, which needs the number of its descriptor to stay free.
+    ready(isForced ? notice : undefined);
+  } catch (error) {
+    // Whoever asked for the mount is gone.
+    log(describeError(error));
+    await unmount(mountpoint, true);
+  }
+  process.on('uncaughtException', (error) => {
+    // Threads that are blocked in the kernel would keep a process that ends by itself.
+    session.leaveAtOnce(`internal error: ${describeError(error)}`);
+  });
+  await session.run(signals);
 }
 
 class Session {
@@ -101,28 +127,59 @@ class Session {
     request: MountRequest,
   ): Promise<Session> {
     const transport = await mountTree(image, mountpoint, request);
+    // Nobody may be waiting for this when it rejects.
+    transport.ended.catch(() => undefined);
     try {
-      await assertAnswers(mountpoint, image.device.size);
+      const died = transport.ended.then(() => {
+        throw new MountError(`${mountpoint}: was unmounted before it answered`);
+      });
+      await Promise.race([assertAnswers(mountpoint, image.device.size), died]);
     } catch (error) {
       await unmount(mountpoint, true);
+      // The image must not be closed under threads that still serve.
+      await Promise.race([transport.ended.catch(() => undefined), sleep(END_MS)]);
       throw error;
     }
     const session = new Session(image, mountpoint, transport, await listen(mountpoint));
-    session.#watch();
     debug('%s is mounted on %s over %s', request.image, mountpoint, transport.name);
     return session;
   }
 
-  /** Flushes every second, waits for the end of the mount, and closes the image. */
-  async run(): Promise<void> {
+  /** Flushes every second, acts on signals, waits for the end of the mount, and closes the image. */
+  async run(signals: Signals): Promise<void> {
     if (!this.#image.device.readOnly) this.#startTimer();
-    await this.#transport.ended;
+    signals.handleWith((signal) => {
+      this.#signalled(signal);
+    });
+    try {
+      await this.#transport.ended;
+    } catch (error) {
+      await this.#abandon(error);
+      throw error;
+    }
     this.#isEnding = true;
     try {
       await this.#timer?.stop();
     } finally {
       await this.#close();
     }
+  }
+
+  /**
+   * A serving thread died. What was received is flushed where that is still allowed; the image is
+   * not closed, because other threads may be in it, and stays marked as not cleanly closed. The
+   * connection ends with the process, which its users notice.
+   */
+  async #abandon(cause: unknown): Promise<void> {
+    log(`${describeError(cause)}; unmounting`);
+    this.#isEnding = true;
+    await unmount(this.#mountpoint, true);
+    try {
+      this.#image.device.flush();
+    } catch (error) {
+      log(`flush: ${describeError(error)}`);
+    }
+    await this.#control?.report({ error: describeError(cause) });
   }
 
   async #close(): Promise<void> {
@@ -136,21 +193,11 @@ class Session {
     debug('closed');
   }
 
-  #watch(): void {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        this.#signalled(signal);
-      });
-    }
-    // A write past RLIMIT_FSIZE is to fail with EFBIG, not to kill the server.
-    process.on('SIGXFSZ', () => undefined);
-  }
-
   #startTimer(): void {
     this.#timer = new FlushTimer(this.#image.description);
     this.#timer.ended.catch((error: unknown) => {
       log(`${describeError(error)}; unmounting`);
-      void this.#leave();
+      this.#leave();
     });
   }
 
@@ -158,19 +205,30 @@ class Session {
     if (!this.#isEnding) {
       this.#isEnding = true;
       debug('%s', signal);
-      void this.#leave();
+      this.#leave();
       return;
     }
-    log(`${signal} again: leaving at once; what users of the mount still write is lost`);
+    this.leaveAtOnce(`${signal} again`);
+  }
+
+  /** Flushes what was received and ends the process, and with it the connection. */
+  leaveAtOnce(reason: string): never {
+    log(`${reason}: leaving at once; what users of the mount still write is lost`);
     try {
       this.#image.device.flush();
     } catch (error) {
       log(`flush: ${describeError(error)}`);
     }
-    process.exit(FORCED_EXIT);
+    exitNow(FORCED_EXIT);
   }
 
-  async #leave(): Promise<void> {
+  #leave(): void {
+    this.#unmount().catch((error: unknown) => {
+      log(`${this.#mountpoint}: ${describeError(error)}`);
+    });
+  }
+
+  async #unmount(): Promise<void> {
     const first = await unmount(this.#mountpoint, false);
     if (first.outcome === 'unmounted') return;
     const holders = mountHolders(this.#mountpoint).join(', ');
@@ -187,26 +245,47 @@ async function mountTree(
   mountpoint: string,
   request: MountRequest,
 ): Promise<Transport> {
-  const fileSystem = new DiskFileSystem(image.device, {
-    uid: process.getuid?.() ?? 0,
-    gid: process.getgid?.() ?? 0,
-    mtime: statSync(request.image).mtimeMs,
-    log,
-  });
   const options = {
     mountpoint,
     fsname: request.image,
     readOnly: image.device.readOnly,
     options: request.passed,
+    state: newDiskState({
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
+      mode: initialMode(image.device),
+      mtime: statSync(request.image).mtimeMs,
+    }),
+    workers: request.workers,
+    writebackCache: request.writebackCache,
+    passthrough: request.passthrough,
+    debug: request.debug,
   };
   try {
-    return await mountLibfuse(fileSystem, options);
+    if (request.transport === 'libfuse') return await mountOverLibfuse(image, options);
+    return await mountKernel(image, options);
   } catch (error) {
-    // An option that libfuse refuses fails after the kernel has mounted.
+    if (request.transport === 'auto' && error instanceof TransportUnavailable) {
+      log(`${describeError(error)}; serving over fuse-native`);
+      return mountTree(image, mountpoint, { ...request, transport: 'libfuse' });
+    }
+    // An option that libfuse refuses, or a helper that dies, fails after the kernel has mounted.
     if (findMount(mountpoint)?.type === 'fuse.vmdkfs') await unmount(mountpoint, true);
     const reason = describeError(error);
     throw new MountError(`${mountpoint}: could not be mounted: ${reason}`, { cause: error });
   }
+}
+
+async function mountOverLibfuse(
+  image: OpenedImage,
+  options: TransportOptions & { readonly state: SharedArrayBuffer },
+): Promise<Transport> {
+  const fileSystem = new DiskFileSystem(image.device, {
+    state: options.state,
+    writebackCache: false,
+    log,
+  });
+  return mountLibfuse(fileSystem, options);
 }
 
 /** Asks the mount for its file, from another thread: this one has to answer. */

@@ -1,7 +1,7 @@
 /**
  * What `disk.raw` does, as one table: each behaviour is a name and a function over an open file.
- * It runs on the engine behind `FileSystem` and on a real mount, which differ only in how a file
- * is opened and closed.
+ * It runs on the engine behind `FileSystem`, on frames of the kernel's protocol in this process, and
+ * on real mounts over each transport, which differ only in how a file is opened and closed.
  */
 import { expect } from 'vitest';
 import { pattern } from '../helpers/disk-kinds.js';
@@ -17,15 +17,26 @@ export interface DiskFile {
   sync(): Promise<string>;
   chmod(mode: number): Promise<string>;
   setTimes(seconds: number): Promise<string>;
+  /** The offset found, or the name of the error. */
+  seek(whence: 'data' | 'hole', offset: number): Promise<number | string>;
+  /** '' or the name of the error. */
+  fallocate(mode: number, offset: number, length: number): Promise<string>;
   stat(): Promise<{ size: number; blocks: number; blksize: number; mtimeMs: number; mode: number }>;
 }
 
 export interface Behaviour {
   readonly title: string;
+  /** Whether it needs lseek and fallocate, which libfuse 2 does not have. */
+  readonly needsHoles?: true;
   readonly run: (file: DiskFile) => Promise<void>;
 }
 
 const KIB = 1024;
+
+// fallocate(2), Linux.
+const KEEP_SIZE = 1;
+const PUNCH_HOLE = 2;
+const ZERO_RANGE = 16;
 
 /** Behaviours of a writable disk of 8 MiB that holds nothing. */
 export const WRITABLE: readonly Behaviour[] = [
@@ -128,6 +139,77 @@ export const WRITABLE: readonly Behaviour[] = [
     },
   },
   {
+    title: 'data and holes are found grain by grain',
+    needsHoles: true,
+    run: async (file) => {
+      expect(await file.seek('data', 0)).toBe('ENXIO');
+      expect(await file.seek('hole', 4097)).toBe(4097);
+      await file.write(pattern(4 * KIB, 3), 200 * KIB);
+      await file.write(pattern(4 * KIB, 3), 1000 * KIB);
+      await file.sync();
+      expect(await file.seek('data', 0)).toBe(192 * KIB);
+      expect(await file.seek('data', 210 * KIB)).toBe(210 * KIB);
+      expect(await file.seek('hole', 192 * KIB)).toBe(256 * KIB);
+      expect(await file.seek('data', 256 * KIB)).toBe(960 * KIB);
+      expect(await file.seek('data', 1024 * KIB)).toBe('ENXIO');
+      expect(await file.seek('data', file.size)).toBe('ENXIO');
+      expect(await file.seek('hole', file.size)).toBe('ENXIO');
+    },
+  },
+  {
+    title: 'the end of the disk ends the last data',
+    needsHoles: true,
+    run: async (file) => {
+      await file.write(pattern(64 * KIB, 3), file.size - 64 * KIB);
+      await file.sync();
+      expect(await file.seek('hole', file.size - 10)).toBe(file.size);
+    },
+  },
+  {
+    title: 'a punched hole and a zeroed range read as zeros, around them nothing changes',
+    needsHoles: true,
+    run: async (file) => {
+      const bytes = pattern(512 * KIB, 4);
+      await file.write(bytes, 64 * KIB);
+      const holes = [
+        [KEEP_SIZE | PUNCH_HOLE, 100 * KIB + 7, 200 * KIB],
+        [KEEP_SIZE | ZERO_RANGE, 400 * KIB, 1],
+        [ZERO_RANGE, 450 * KIB, 10 * KIB],
+      ] as const;
+      for (const [mode, offset, length] of holes) {
+        expect(await file.fallocate(mode, offset, length)).toBe('');
+        bytes.fill(0, offset - 64 * KIB, offset - 64 * KIB + length);
+      }
+      expect((await file.read(bytes.length, 64 * KIB)).equals(bytes)).toBe(true);
+      const again = pattern(8 * KIB, 5);
+      await file.write(again, 150 * KIB);
+      again.copy(bytes, 86 * KIB);
+      await file.sync();
+      expect((await file.read(bytes.length, 64 * KIB)).equals(bytes)).toBe(true);
+    },
+  },
+  {
+    title: 'a hole over nothing takes up nothing',
+    needsHoles: true,
+    run: async (file) => {
+      expect(await file.fallocate(KEEP_SIZE | PUNCH_HOLE, 0, file.size)).toBe('');
+      expect(await file.fallocate(KEEP_SIZE | ZERO_RANGE, 5, 3 * KIB)).toBe('');
+      await file.sync();
+      expect((await file.stat()).blocks).toBe(0);
+    },
+  },
+  {
+    title: 'space is not preallocated, and nothing grows',
+    needsHoles: true,
+    run: async (file) => {
+      expect(await file.fallocate(0, 0, 4096)).toBe('ENOTSUP');
+      expect(await file.fallocate(KEEP_SIZE, 0, 4096)).toBe('ENOTSUP');
+      expect(await file.fallocate(ZERO_RANGE, file.size - 512, 1024)).toBe('EFBIG');
+      expect(await file.fallocate(KEEP_SIZE | PUNCH_HOLE, file.size - 512, 4096)).toBe('');
+      expect((await file.stat()).size).toBe(file.size);
+    },
+  },
+  {
     title: 'the preferred size of a request is a grain',
     run: async (file) => {
       expect((await file.stat()).blksize).toBe(64 * KIB);
@@ -142,6 +224,25 @@ export const READ_ONLY: readonly Behaviour[] = [
     run: async (file) => {
       expect((await file.stat()).mode & 0o777).toBe(0o444);
       expect((await file.read(512, 0)).equals(Buffer.alloc(512, 7))).toBe(true);
+    },
+  },
+  {
+    title: 'a read-only disk reads anywhere, and short at its end',
+    run: async (file) => {
+      expect((await file.read(1024, 100)).subarray(0, 412).equals(Buffer.alloc(412, 7))).toBe(true);
+      expect((await file.read(4096, 512)).equals(Buffer.alloc(4096))).toBe(true);
+      expect((await file.read(3 * 1024 * KIB, 4096)).length).toBe(3 * 1024 * KIB);
+      expect((await file.read(100, file.size - 40)).length).toBe(40);
+      expect((await file.read(100, file.size)).length).toBe(0);
+      expect((await file.read(100, file.size + 10_000)).length).toBe(0);
+    },
+  },
+  {
+    title: 'a read-only disk has its data at the start',
+    needsHoles: true,
+    run: async (file) => {
+      expect(await file.seek('data', 0)).toBe(0);
+      expect(await file.seek('hole', 0)).toBeGreaterThan(0);
     },
   },
   {

@@ -1,30 +1,22 @@
 import { constants } from 'node:fs';
-import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { describe, onTestFinished, test } from 'vitest';
-import { createImage } from '../../src/block/create-image.js';
 import { openImage } from '../../src/block/open-image.js';
-import { DiskFileSystem } from '../../src/fs/disk-file-system.js';
+import { DiskFileSystem, initialMode } from '../../src/fs/disk-file-system.js';
+import { newDiskState } from '../../src/fs/disk-state.js';
 import { ROOT_INODE, type AttributeChanges } from '../../src/fuse/file-system.js';
-import { tempFolder } from '../helpers/temp-folder.js';
+import { BEHAVIOUR_DISK_BYTES, emptyDisk, marked } from '../helpers/disks.js';
 import { READ_ONLY, WRITABLE, type DiskFile } from './disk-behaviours.js';
-
-const SIZE = 8 * 1024 * 1024;
 
 /** A fresh disk behind `FileSystem`, without a kernel. */
 function openDisk(readOnly: boolean): DiskFile {
-  const image = join(tempFolder(), 'disk.vmdk');
-  createImage(image, { size: SIZE, backing: undefined });
-  if (readOnly) {
-    const { device } = openImage(image, { readOnly: false });
-    device.write(Buffer.alloc(512, 7), 0, 512, 0);
-    device.close();
-  }
+  const image = readOnly ? marked(emptyDisk()) : emptyDisk();
   const { device } = openImage(image, { readOnly });
   onTestFinished(() => {
     device.close();
   });
-  const options = { uid: 0, gid: 0, mtime: 0, log: (): void => undefined };
+  const state = newDiskState({ uid: 0, gid: 0, mode: initialMode(device), mtime: 0 });
+  const options = { state, writebackCache: false, log: (): void => undefined };
   return adapt(new DiskFileSystem(device, options), readOnly);
 }
 
@@ -34,7 +26,7 @@ function adapt(fileSystem: DiskFileSystem, readOnly: boolean): DiskFile {
   const change = (changes: AttributeChanges): Promise<string> =>
     Promise.resolve(named(fileSystem.setattr(ino, changes)));
   return {
-    size: SIZE,
+    size: BEHAVIOUR_DISK_BYTES,
     read: (length, offset) => {
       const target = Buffer.alloc(length);
       return Promise.resolve(target.subarray(0, fileSystem.read(ino, target, length, offset)));
@@ -49,6 +41,12 @@ function adapt(fileSystem: DiskFileSystem, readOnly: boolean): DiskFile {
     sync: () => Promise.resolve(named(fileSystem.fsync(ino))),
     chmod: (mode) => change({ mode }),
     setTimes: (seconds) => change({ mtime: seconds * 1000 }),
+    seek: (whence, offset) => {
+      const found = fileSystem.lseek(ino, offset, whence === 'data' ? 3 : 4);
+      return Promise.resolve(found < 0 ? named(found) : found);
+    },
+    fallocate: (mode, offset, length) =>
+      Promise.resolve(named(fileSystem.fallocate(ino, mode, offset, length))),
     stat: () => {
       const attributes = fileSystem.getattr(ino);
       if (attributes === undefined) throw new Error('disk.raw has no attributes');

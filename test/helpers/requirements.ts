@@ -19,6 +19,7 @@ const REQUIREMENTS = {
   ext4: () => missingProgram('mkfs.ext4'),
   strace: () => missingProgram('strace'),
   setpriv: () => missingProgram('setpriv'),
+  unshare: () => missingProgram('unshare'),
   sfdisk: () => missingProgram('sfdisk'),
   python3: () => missingProgram('python3'),
   samples: () => (existsSync(SAMPLES) ? undefined : `no sample images (${SAMPLES} does not exist)`),

@@ -3,6 +3,7 @@
  * thread. Its traps, and what is done about each, are in native-notes/fuse-native.md.
  */
 import { readdirSync, readlinkSync } from 'node:fs';
+import { escapeName } from '../../os/fuse-mount.js';
 import type { FileSystem } from '../file-system.js';
 import type { Transport, TransportOptions } from '../transport.js';
 import { loadFuseNative } from './fuse-native.js';
@@ -14,17 +15,12 @@ const END_POLL_MS = 50;
 /** Longest option string and mountpoint: fuse-native copies each into a buffer of 1024 bytes. */
 const NATIVE_STRING_MAX = 1023;
 
-/** Escapes what has a meaning in an option string: the comma and the escape character itself. */
-function escapeOption(value: string): string {
-  return value.replaceAll(/[\\,]/g, '\\$&');
-}
-
 /** The `-o` argument for libfuse 2. A source too long for it is cut from the left. */
 export function libfuseOptions(options: TransportOptions): string {
   const fixed = ['big_writes', 'subtype=vmdkfs', ...(options.readOnly ? ['ro'] : [])];
-  const others = options.options.map(escapeOption);
+  const others = options.options.map(escapeName);
   const head = `-o${[...fixed, ...others].join(',')},fsname=`;
-  const characters = Array.from(options.fsname, escapeOption);
+  const characters = Array.from(options.fsname, escapeName);
   let length = Buffer.byteLength(head) + Buffer.byteLength(characters.join(''));
   let first = 0;
   for (; length > NATIVE_STRING_MAX && first < characters.length; first++)

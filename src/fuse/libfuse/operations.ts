@@ -4,6 +4,7 @@
  * removed: EPERM.
  */
 import type { Operations } from './fuse-native.js';
+import { constants } from 'node:fs';
 import createDebug from 'debug';
 import { Errno } from '../../errno.js';
 import { ROOT_INODE, type AttributeChanges, type FileSystem } from '../file-system.js';
@@ -11,6 +12,10 @@ import { ROOT_INODE, type AttributeChanges, type FileSystem } from '../file-syst
 type Done = (error: number) => void;
 
 const debug = createDebug('vmdkfs:fuse');
+
+/** O_WRONLY and O_RDWR: the lowest bits of the flags of an open. */
+const ACCESS_MASK = constants.O_WRONLY | constants.O_RDWR;
+const HANDLE_SHIFT = 2;
 
 /** The operations that serve `fileSystem`. */
 export function operationsFor(fileSystem: FileSystem): Operations {
@@ -86,35 +91,37 @@ function dataOperations(
   fileSystem: FileSystem,
   resolve: (path: string) => number,
 ): Pick<Operations, 'open' | 'release' | 'read' | 'write' | 'flush' | 'fsync'> {
-  // A handle is the inode: there is no state for each open.
+  // There is no state for each open: a handle is its inode and how it was opened.
+  const inodeOf = (handle: number): number => handle >> HANDLE_SHIFT;
   return {
     open: (path, flags, done) => {
       const ino = resolve(path);
       const result = ino < 0 ? ino : fileSystem.open(ino, flags);
       if (result < 0) done(result);
-      else done(0, ino);
+      else done(0, (ino << HANDLE_SHIFT) | (flags & ACCESS_MASK));
     },
-    release: (_path, _handle, done) => {
+    release: (_path, handle, done) => {
+      fileSystem.release(inodeOf(handle), handle & ACCESS_MASK);
       done(0);
     },
     // libfuse takes a count or a negative errno as the result itself.
     read: (path, handle, target, length, offset, done) => {
-      const result = fileSystem.read(handle, target, length, offset);
+      const result = fileSystem.read(inodeOf(handle), target, length, offset);
       if (debug.enabled) debug('READ %s %d at %d: %d', path, length, offset, result);
       done(result);
     },
     write: (path, handle, source, length, offset, done) => {
-      const result = fileSystem.write(handle, source, length, offset);
+      const result = fileSystem.write(inodeOf(handle), source, length, offset);
       if (debug.enabled) debug('WRITE %s %d at %d: %d', path, length, offset, result);
       done(result);
     },
     flush: (path, handle, done) => {
-      const result = fileSystem.fsync(handle);
+      const result = fileSystem.fsync(inodeOf(handle));
       debug('FLUSH %s: %d', path, result);
       done(result);
     },
     fsync: (path, _datasync, handle, done) => {
-      const result = fileSystem.fsync(handle);
+      const result = fileSystem.fsync(inodeOf(handle));
       debug('FSYNC %s: %d', path, result);
       done(result);
     },

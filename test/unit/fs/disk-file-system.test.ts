@@ -4,10 +4,13 @@ import { describe, expect, test } from 'vitest';
 import type { BlockDevice } from '../../../src/block/block-device.js';
 import { systemError } from '../../../src/errno.js';
 import { DiskFileSystem } from '../../../src/fs/disk-file-system.js';
+import { newDiskState } from '../../../src/fs/disk-state.js';
 import { ROOT_INODE } from '../../../src/fuse/file-system.js';
 
 const { errno } = osConstants;
 const TIB = 1024 ** 4;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 
 /** A device of any size that holds nothing, and fails where it is told to. */
 class FakeDevice implements BlockDevice {
@@ -57,13 +60,18 @@ class FakeDevice implements BlockDevice {
   }
 }
 
-function mountTree(size: number): { device: FakeDevice; tree: DiskFileSystem; lines: string[] } {
+function mountTree(
+  size: number,
+  writebackCache = false,
+): { device: FakeDevice; tree: DiskFileSystem; lines: string[] } {
   const device = new FakeDevice(size);
   const lines: string[] = [];
   const log = (line: string): void => {
     lines.push(line);
   };
-  return { device, lines, tree: new DiskFileSystem(device, { uid: 3, gid: 4, mtime: 5000, log }) };
+  const state = newDiskState({ uid: 3, gid: 4, mode: 0o644, mtime: 5000 });
+  const tree = new DiskFileSystem(device, { state, writebackCache, log });
+  return { device, lines, tree };
 }
 
 describe('the mounted tree', () => {
@@ -122,6 +130,38 @@ describe('the mounted tree', () => {
     device.failure = systemError('EIO', 'broken');
     tree.write(disk, new Uint8Array(16), 16, 0);
     expect(tree.getattr(disk)?.mtime).toBe(5000);
+  });
+
+  test('tells holes as lseek does, and hides them while the kernel may keep written pages', () => {
+    const { tree } = mountTree(8192, true);
+    const disk = tree.lookup(ROOT_INODE, 'disk.raw');
+    expect(tree.lseek(disk, 100, SEEK_DATA)).toBe(-errno.ENXIO);
+    expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(100);
+    expect(tree.lseek(disk, 8192, SEEK_HOLE)).toBe(-errno.ENXIO);
+    expect(tree.lseek(disk, 0, 7)).toBe(-errno.EINVAL);
+    expect(tree.open(disk, constants.O_RDWR)).toBe(0);
+    expect(tree.lseek(disk, 100, SEEK_DATA)).toBe(100);
+    expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(8192);
+    expect(tree.getattr(disk)?.blocks).toBe(16);
+    tree.release(disk, constants.O_RDONLY);
+    expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(8192);
+    tree.release(disk, constants.O_RDWR);
+    expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(100);
+    expect(tree.getattr(disk)?.blocks).toBe(4);
+  });
+
+  test.each([
+    ['preallocation', 0, 0, 512, -errno.EOPNOTSUPP],
+    ['preallocation that keeps the size', 1, 0, 512, -errno.EOPNOTSUPP],
+    ['a hole', 3, 0, 512, 0],
+    ['a range of zeros', 17, 0, 512, 0],
+    ['a range of zeros over the end', 16, 4096, 512, -errno.EFBIG],
+    ['a range of zeros over the end that keeps the size', 17, 4096, 512, 0],
+    ['a collapsed range', 8, 0, 512, -errno.EOPNOTSUPP],
+  ])('answers fallocate for %s (mode %d)', (_what, mode, offset, length, result) => {
+    const { tree } = mountTree(4096);
+    const disk = tree.lookup(ROOT_INODE, 'disk.raw');
+    expect(tree.fallocate(disk, mode, offset, length)).toBe(result);
   });
 
   test.each([4096, 16 * TIB, 64 * TIB, 4096 * TIB])(

@@ -2,7 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { UsageError } from '../../../src/mount/mount-error.js';
 import { parseMountOptions, parseTransport } from '../../../src/mount/mount-options.js';
 
-const NONE = { readOnly: false, debug: false, transport: undefined, passed: [] };
+const NONE = {
+  readOnly: false,
+  debug: false,
+  transport: undefined,
+  workers: undefined,
+  writebackCache: false,
+  passthrough: true,
+  passed: [],
+};
 
 describe('parseMountOptions', () => {
   test.each([[[]], [['']], [[',,', '']]])('of %j asks for nothing', (values) => {
@@ -11,6 +19,7 @@ describe('parseMountOptions', () => {
 
   test('reads lists and repeated options alike', () => {
     const expected = {
+      ...NONE,
       readOnly: true,
       debug: true,
       transport: 'libfuse',
@@ -70,9 +79,25 @@ describe('parseMountOptions', () => {
   ])('refuses %j', (option) => {
     expect(() => parseMountOptions(['ro', `nosuid,${option}`])).toThrow(UsageError);
     expect(() => parseMountOptions([option])).toThrow(
-      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, transport=NAME, `,
+      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, workers=N, transport=NAME, `,
     );
   });
+
+  test('reads the number of threads and what the kernel may do', () => {
+    expect(parseMountOptions(['workers=8,writeback_cache,no_passthrough'])).toEqual({
+      ...NONE,
+      passthrough: false,
+      workers: 8,
+      writebackCache: true,
+    });
+  });
+
+  test.each(['workers=', 'workers=0', 'workers=65', 'workers=2x', 'workers=-1'])(
+    'refuses %s',
+    (option) => {
+      expect(() => parseMountOptions([option])).toThrow(UsageError);
+    },
+  );
 
   test.each(['transport=', 'transport=fuse', 'transport=LIBFUSE'])('refuses %s', (option) => {
     expect(() => parseMountOptions([option])).toThrow(UsageError);

@@ -1,0 +1,48 @@
+/** Answering INIT, the first request of a connection, before any thread serves it. */
+import { Errno } from '../../errno.js';
+import { FuseDevice } from '../../os/fuse-device.js';
+import { allocatePinned } from '../../os/pinned-memory.js';
+import { InHeader, InitOut, OutHeader, PAYLOAD } from './abi.js';
+import {
+  answerInit,
+  ProtocolError,
+  REQUEST_BYTES_MAX,
+  type Agreement,
+  type ConnectionWishes,
+} from './negotiation.js';
+import { Opcode } from './opcodes.js';
+
+/**
+ * Negotiates with the kernel on a fresh connection, whose INIT is waiting.
+ *
+ * @throws ProtocolError where the kernel is too old, or the connection ended
+ */
+export function connect(device: FuseDevice, wishes: ConnectionWishes): Agreement {
+  const request = allocatePinned(REQUEST_BYTES_MAX + 4096, 0);
+  const reply = allocatePinned(PAYLOAD + InitOut.byteLength, 0);
+  const [view, answer] = [request, reply].map(
+    (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
+  ) as [DataView, DataView];
+  const send = (error: number, length: number): void => {
+    OutHeader.len.set(answer, 0, length);
+    OutHeader.error.set(answer, 0, error);
+    OutHeader.unique.set(answer, 0, InHeader.unique.get(view, 0));
+    device.send(reply, length);
+  };
+  for (;;) {
+    const length = device.receive(request);
+    if (length === 0) throw new ProtocolError('the connection ended before its INIT');
+    if (InHeader.opcode.get(view, 0) !== Opcode.INIT) {
+      send(-Errno.EIO, PAYLOAD);
+      continue;
+    }
+    try {
+      const agreement = answerInit(request.subarray(0, length), reply.subarray(PAYLOAD), wishes);
+      send(0, reply.length);
+      if (agreement !== undefined) return agreement;
+    } catch (error) {
+      send(-Errno.EPROTO, PAYLOAD);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * The loop of a thread that serves a connection: wait for a request, serve it, reply. Several
+ * threads run it on one connection; the kernel gives each request to one of them.
+ */
+import { Errno } from '../../errno.js';
+import { DISCONNECTED, type FuseDevice } from '../../os/fuse-device.js';
+import type { Exchange } from './exchange.js';
+
+/**
+ * Serves the connection until it ends.
+ *
+ * @throws the system's error where requests cannot be read any more; none of them is lost by that
+ */
+export function serveConnection(device: FuseDevice, exchange: Exchange): void {
+  for (;;) {
+    const length = device.receive(exchange.request);
+    if (length === DISCONNECTED) return;
+    const reply = exchange.handle(length);
+    if (reply === 0) continue;
+    const refused = device.send(exchange.reply, reply);
+    if (refused === 0) continue;
+    if (refused === Errno.ENOENT) {
+      exchange.dropped();
+      continue;
+    }
+    // A refused reply leaves its request waiting for ever.
+    exchange.settings.log(`the kernel refused a reply of ${reply} bytes with errno ${refused}`);
+    device.send(exchange.reply, exchange.finish(-Errno.EIO));
+  }
+}

@@ -1,0 +1,32 @@
+/** A thread that serves requests of the kernel; see `kernel-transport.ts`. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { attachImage, type ImageDescription } from '../block/open-image.js';
+import { DiskFileSystem } from '../fs/disk-file-system.js';
+import { Exchange } from '../fuse/kernel/exchange.js';
+import { serveConnection } from '../fuse/kernel/serve.js';
+import { FuseDevice } from '../os/fuse-device.js';
+import { becomeIoFlusher } from '../os/io-flusher.js';
+import { enableDebug, log } from './log.js';
+
+/** What such a thread is started with. */
+export interface FuseWorkerData {
+  /** Descriptor of /dev/fuse, after INIT. */
+  readonly fd: number;
+  readonly image: ImageDescription;
+  readonly state: SharedArrayBuffer;
+  readonly writebackCache: boolean;
+  readonly onlyUser: number | undefined;
+  readonly backingId: number | undefined;
+  readonly debug: boolean;
+}
+
+const data = workerData as FuseWorkerData;
+if (data.debug) enableDebug();
+const { onlyUser, backingId } = data;
+const fileSystem = new DiskFileSystem(attachImage(data.image), { ...data, log });
+const exchange = new Exchange(fileSystem, { onlyUser, backingId, log });
+const device = new FuseDevice(data.fd);
+becomeIoFlusher();
+// From here on this thread neither loads nor opens anything, and hears no messages.
+parentPort?.postMessage('ready');
+serveConnection(device, exchange);

@@ -1,0 +1,36 @@
+import { truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createImage } from '../../src/block/create-image.js';
+import { openImage } from '../../src/block/open-image.js';
+import { writeDescriptor } from './images.js';
+import { tempFolder } from './temp-folder.js';
+
+/** Size of the disks that the behaviour table runs on, bytes. */
+export const BEHAVIOUR_DISK_BYTES = 8 * 1024 * 1024;
+
+/** A new, empty disk for the behaviour table. */
+export function emptyDisk(): string {
+  const image = join(tempFolder(), 'disk.vmdk');
+  createImage(image, { size: BEHAVIOUR_DISK_BYTES, backing: undefined });
+  return image;
+}
+
+/** A disk whose first 512 bytes are 7, for the read-only part of the behaviour table. */
+export function marked(image: string): string {
+  const { device } = openImage(image, { readOnly: false });
+  device.write(Buffer.alloc(512, 7), 0, 512, 0);
+  device.close();
+  return image;
+}
+
+/** The same as one plain file behind a descriptor. */
+export function markedFlat(): string {
+  const folder = tempFolder();
+  writeFileSync(join(folder, 'disk-flat.vmdk'), Buffer.alloc(512, 7));
+  truncateSync(join(folder, 'disk-flat.vmdk'), BEHAVIOUR_DISK_BYTES);
+  const sectors = BEHAVIOUR_DISK_BYTES / 512;
+  writeDescriptor(join(folder, 'disk.vmdk'), [`RW ${sectors} FLAT "disk-flat.vmdk" 0`], {
+    createType: 'monolithicFlat',
+  });
+  return join(folder, 'disk.vmdk');
+}
