@@ -1,7 +1,7 @@
 /**
  * Makes a fresh machine ready: npm packages, Debian packages where they are missing and we are
  * root. Needs nothing but Node and npm. `node .ci/setup.js start` wants what a mount needs, `test`
- * also what the tests need. What cannot be installed is said; tests that need it are skipped.
+ * also what the tests need, `bench` what the benchmarks need. What cannot be installed is said; tests that need it are skipped.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -22,6 +22,13 @@ const programs = {
     setpriv: 'util-linux',
     strace: 'strace',
     pgrep: 'procps',
+    unshare: 'util-linux',
+  },
+  bench: {
+    fusermount3: 'fuse3',
+    fio: 'fio',
+    'qemu-img': 'qemu-utils',
+    'qemu-storage-daemon': 'qemu-system-common',
   },
 };
 
@@ -63,6 +70,6 @@ function installDebianPackages(wanted) {
   }
 }
 
-const kind = process.argv[2] === 'test' ? 'test' : 'start';
+const kind = process.argv[2] in programs ? process.argv[2] : 'start';
 installNodePackages();
 installDebianPackages(programs[kind]);
