@@ -1,11 +1,11 @@
 /** Answering INIT, the first request of a connection, before any thread serves it. */
+import { viewOf } from '../../binary/struct.js';
 import { Errno } from '../../errno.js';
-import { FuseDevice } from '../../os/fuse-device.js';
+import { DISCONNECTED, type FuseDevice } from '../../os/fuse-device.js';
 import { allocatePinned } from '../../os/pinned-memory.js';
 import { InHeader, InitOut, OutHeader, PAYLOAD } from './abi.js';
 import {
   answerInit,
-  ProtocolError,
   REQUEST_BYTES_MAX,
   type Agreement,
   type ConnectionWishes,
@@ -15,14 +15,13 @@ import { Opcode } from './opcodes.js';
 /**
  * Negotiates with the kernel on a fresh connection, whose INIT is waiting.
  *
- * @throws ProtocolError where the kernel is too old, or the connection ended
+ * @throws ProtocolError where the kernel is too old; an Error where the connection ended
  */
 export function connect(device: FuseDevice, wishes: ConnectionWishes): Agreement {
   const request = allocatePinned(REQUEST_BYTES_MAX + 4096, 0);
   const reply = allocatePinned(PAYLOAD + InitOut.byteLength, 0);
-  const [view, answer] = [request, reply].map(
-    (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
-  ) as [DataView, DataView];
+  const view = viewOf(request);
+  const answer = viewOf(reply);
   const send = (error: number, length: number): void => {
     OutHeader.len.set(answer, 0, length);
     OutHeader.error.set(answer, 0, error);
@@ -31,7 +30,7 @@ export function connect(device: FuseDevice, wishes: ConnectionWishes): Agreement
   };
   for (;;) {
     const length = device.receive(request);
-    if (length === 0) throw new ProtocolError('the connection ended before its INIT');
+    if (length === DISCONNECTED) throw new Error('the mount ended before it was made');
     if (InHeader.opcode.get(view, 0) !== Opcode.INIT) {
       send(-Errno.EIO, PAYLOAD);
       continue;
