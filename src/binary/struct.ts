@@ -20,6 +20,7 @@ export interface BytesField {
 /** A kind of field: its size in bytes, and how to make its accessor once its offset is known. */
 export interface Codec<Field> {
   readonly size: number;
+  /** The version of the specification in which it appeared; absent where it was always there. */
   readonly since?: number;
   at(offset: number): Field;
 }

@@ -43,9 +43,7 @@ try {
 } catch (error) {
   process.exitCode = report(error);
 }
-// fuse-native keeps the event loop alive after its mount has ended, and a thread that is blocked in
-// the kernel would keep the process.
-exitNow(Number(process.exitCode ?? ExitCode.OK));
+exitNow();
 
 function report(error: unknown): number {
   // commander has already said what is wrong.

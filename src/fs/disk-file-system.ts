@@ -10,6 +10,14 @@
  */
 import { constants } from 'node:fs';
 import { Errno, describeError, toErrno } from '../errno.js';
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  mayWrite,
+  SEEK_DATA,
+  SEEK_HOLE,
+} from '../file-flags.js';
 import type { BlockDevice } from '../block/block-device.js';
 import {
   ROOT_INODE,
@@ -29,13 +37,6 @@ const STATFS_BSIZE = 4096;
 /** Distinct failures that are logged; a broken disk must not fill a log. */
 const LOGGED_MAX = 100;
 const PERMISSIONS = 0o777;
-
-// fallocate(2) and lseek(2), Linux.
-const FALLOC_FL_KEEP_SIZE = 1;
-const FALLOC_FL_PUNCH_HOLE = 2;
-const FALLOC_FL_ZERO_RANGE = 16;
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
 
 /** What a tree needs besides the disk. */
 export interface DiskFileSystemOptions {
@@ -228,9 +229,4 @@ export class DiskFileSystem implements FileSystem {
     }
     return toErrno(error);
   }
-}
-
-/** Whether a file opened with `flags` may be written. */
-function mayWrite(flags: number): boolean {
-  return (flags & (constants.O_WRONLY | constants.O_RDWR)) !== 0;
 }

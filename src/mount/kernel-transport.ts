@@ -91,8 +91,8 @@ async function start(
     writebackCache: options.writebackCache && !options.readOnly,
     passthrough: plain !== undefined,
   });
-  const backing = agreement.passthrough && plain !== undefined ? plain.fd : undefined;
-  const backingId = backing === undefined ? undefined : device.openBacking(backing);
+  const isPassed = agreement.passthrough && plain !== undefined;
+  const backingId = isPassed ? device.openBacking(plain.fd) : undefined;
   const entry = findMount(options.mountpoint);
   const isRaised = entry !== undefined && raiseMountLimits(entry.device);
   debugFacts(agreement, backingId, isRaised, mount.autoUnmount);

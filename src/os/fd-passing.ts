@@ -2,14 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { struct, u32, u64, viewOf } from '../binary/struct.js';
 import { Errno } from '../errno.js';
+import { O_CLOEXEC } from '../file-flags.js';
 import { libc } from './libc.js';
 import { allocatePinned, pinnedAddress } from './pinned-memory.js';
 import { systemCallError } from './system-call-error.js';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
-/** SOCK_CLOEXEC is O_CLOEXEC, which Node does not name; the same on every architecture we run on. */
-const SOCK_CLOEXEC = 0o2000000;
+const SOCK_CLOEXEC = O_CLOEXEC;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSG_DONTWAIT = 0x40;
 /** How often we look for the message, milliseconds. */

@@ -5,17 +5,10 @@
  */
 import { readSync, writeSync } from 'node:fs';
 import { Errno } from '../errno.js';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_HOLE } from '../file-flags.js';
 import { libc, loadedLibc } from './libc.js';
 import { pinnedAddress } from './pinned-memory.js';
 import { systemCallError } from './system-call-error.js';
-
-/** fallocate(2): keep the length of the file. */
-const FALLOC_FL_KEEP_SIZE = 1;
-/** fallocate(2): give the space back. */
-const FALLOC_FL_PUNCH_HOLE = 2;
-/** lseek(2), Linux. */
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
 
 /**
  * pread(2): reads at most `length` bytes into `target` from `targetOffset` on.

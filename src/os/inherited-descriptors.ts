@@ -1,8 +1,6 @@
 /** Descriptors that a caller left open for us, which a server must not keep. */
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
-
-/** O_CLOEXEC as /proc/PID/fdinfo shows it: octal, the same on every architecture that Node runs on. */
-const O_CLOEXEC = 0o2000000;
+import { O_CLOEXEC } from '../file-flags.js';
 
 /**
  * Closes every descriptor above `last` that would survive an exec. Node opens all of its own with

@@ -25,13 +25,13 @@ export function lookup(exchange: Exchange): number {
 
 /** GETATTR. */
 export function getattr(exchange: Exchange): number {
-  return writeAttributes(exchange, exchange.nodeid);
+  return writeAttributes(exchange);
 }
 
 /** SETATTR; the reply has the attributes as they are then, the size that never changes included. */
 export function setattr(exchange: Exchange): number {
   const result = exchange.fileSystem.setattr(exchange.nodeid, changesOf(exchange.requestView));
-  return result < 0 ? result : writeAttributes(exchange, exchange.nodeid);
+  return result < 0 ? result : writeAttributes(exchange);
 }
 
 /** STATFS. */
@@ -63,8 +63,8 @@ export function clear(view: DataView, base: number, length: number): void {
   new Uint8Array(view.buffer, view.byteOffset + base, length).fill(0);
 }
 
-function writeAttributes(exchange: Exchange, ino: number): number {
-  const attributes = exchange.fileSystem.getattr(ino);
+function writeAttributes(exchange: Exchange): number {
+  const attributes = exchange.fileSystem.getattr(exchange.nodeid);
   if (attributes === undefined) return -Errno.ENOENT;
   clear(exchange.replyView, PAYLOAD, AttrOut.byteLength);
   AttrOut.attr_valid.set(exchange.replyView, PAYLOAD, ATTR_VALID);

@@ -3,14 +3,15 @@ import { viewOf } from '../../binary/struct.js';
 import { Errno } from '../../errno.js';
 import { DISCONNECTED, type FuseDevice } from '../../os/fuse-device.js';
 import { allocatePinned } from '../../os/pinned-memory.js';
-import { InHeader, InitOut, OutHeader, PAYLOAD } from './abi.js';
+import { InHeader, InitOut, PAYLOAD } from './abi.js';
 import {
   answerInit,
-  REQUEST_BYTES_MAX,
+  REQUEST_LENGTH_MAX,
   type Agreement,
   type ConnectionWishes,
 } from './negotiation.js';
 import { Opcode } from './opcodes.js';
+import { writeReplyHeader } from './reply-header.js';
 
 /**
  * Negotiates with the kernel on a fresh connection, whose INIT is waiting.
@@ -18,14 +19,12 @@ import { Opcode } from './opcodes.js';
  * @throws ProtocolError where the kernel is too old; an Error where the connection ended
  */
 export function connect(device: FuseDevice, wishes: ConnectionWishes): Agreement {
-  const request = allocatePinned(REQUEST_BYTES_MAX + 4096, 0);
+  const request = allocatePinned(REQUEST_LENGTH_MAX, 0);
   const reply = allocatePinned(PAYLOAD + InitOut.byteLength, 0);
   const view = viewOf(request);
   const answer = viewOf(reply);
   const send = (error: number, length: number): void => {
-    OutHeader.len.set(answer, 0, length);
-    OutHeader.error.set(answer, 0, error);
-    OutHeader.unique.set(answer, 0, InHeader.unique.get(view, 0));
+    writeReplyHeader(answer, view, length, error);
     device.send(reply, length);
   };
   for (;;) {

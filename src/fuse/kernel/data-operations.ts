@@ -1,6 +1,6 @@
 /** OPEN and what is done with an open file. READ and WRITE leave no object behind. */
-import { constants } from 'node:fs';
 import { Errno } from '../../errno.js';
+import { mayWrite } from '../../file-flags.js';
 import {
   FallocateIn,
   InHeader,
@@ -43,8 +43,7 @@ export function open(exchange: Exchange): number {
  * mount changes them; not ask for a flush when a reader closes it.
  */
 function openFlags(flags: number, isPassedThrough: boolean): number {
-  const isReader = (flags & (constants.O_WRONLY | constants.O_RDWR)) === 0;
-  const flush = isReader ? OpenFlag.NOFLUSH : 0;
+  const flush = mayWrite(flags) ? 0 : OpenFlag.NOFLUSH;
   if (isPassedThrough) return OpenFlag.PASSTHROUGH | flush;
   return OpenFlag.KEEP_CACHE | flush;
 }

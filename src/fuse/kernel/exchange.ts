@@ -12,13 +12,12 @@ import { describeError, Errno, toErrno } from '../../errno.js';
 import { allocatePinned, pinnedTail } from '../../os/pinned-memory.js';
 import type { FileSystem } from '../file-system.js';
 import { InHeader, OpenIn, OutHeader, PAYLOAD, WriteIn } from './abi.js';
-import { REQUEST_BYTES_MAX } from './negotiation.js';
+import { REQUEST_BYTES_MAX, REQUEST_LENGTH_MAX } from './negotiation.js';
 import { operationOf, type Operation } from './operations.js';
 import { Opcode } from './opcodes.js';
+import { writeReplyHeader } from './reply-header.js';
 import { NO_REPLY } from './result.js';
 
-/** The largest request: a WRITE. The kernel refuses reads into less than its header and data. */
-const REQUEST_LENGTH = REQUEST_BYTES_MAX + 4096;
 const REPLY_LENGTH = PAYLOAD + REQUEST_BYTES_MAX;
 
 const WRITE_DATA = InHeader.byteLength + WriteIn.byteLength;
@@ -26,7 +25,7 @@ const WRITE_DATA = InHeader.byteLength + WriteIn.byteLength;
 /** The kernel takes replies with an error down to -511; what is below means nothing to it. */
 const ERRNO_MIN = -511;
 
-const { len, nodeid, opcode, uid, unique } = InHeader;
+const { len, nodeid, opcode, uid } = InHeader;
 
 /** A byte order mark is a part of a name like any other. */
 const NAMES = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -65,7 +64,7 @@ export class Exchange {
   constructor(fileSystem: FileSystem, settings: ExchangeSettings) {
     this.fileSystem = fileSystem;
     this.settings = settings;
-    this.request = allocatePinned(REQUEST_LENGTH, WRITE_DATA);
+    this.request = allocatePinned(REQUEST_LENGTH_MAX, WRITE_DATA);
     this.requestView = viewOf(this.request);
     this.reply = allocatePinned(REPLY_LENGTH, PAYLOAD);
     this.replyView = viewOf(this.reply);
@@ -113,16 +112,9 @@ export class Exchange {
 
   /** Writes the header of a reply with `result`: a count of payload bytes, or a negative errno. */
   finish(result: number): number {
-    const view = this.replyView;
-    const total = OutHeader.byteLength + Math.max(0, result);
-    OutHeader.len.set(view, 0, total);
+    const total = PAYLOAD + Math.max(0, result);
     const error = result < ERRNO_MIN ? -Errno.EIO : Math.min(0, result);
-    OutHeader.error.set(view, 0, error);
-    // Echoed as it came: a number would not hold all of its bits.
-    const to = OutHeader.unique.offset;
-    const from = unique.offset;
-    view.setUint32(to, this.requestView.getUint32(from, true), true);
-    view.setUint32(to + 4, this.requestView.getUint32(from + 4, true), true);
+    writeReplyHeader(this.replyView, this.requestView, total, error);
     return total;
   }
 

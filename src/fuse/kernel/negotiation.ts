@@ -16,6 +16,9 @@ import { InitFlag, InitFlag2 } from './opcodes.js';
 /** Largest READ and WRITE that we ask for: the most that 256 pages hold, the kernel's own limit. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;
 
+/** Room for any request with its header; the kernel refuses reads into less than it may need. */
+export const REQUEST_LENGTH_MAX = REQUEST_BYTES_MAX + 4096;
+
 /** Largest request of a kernel without MAX_PAGES: 32 pages. */
 const REQUEST_BYTES_SMALL = 128 * 1024;
 

@@ -4,17 +4,16 @@
  * removed: EPERM.
  */
 import type { Operations } from './fuse-native.js';
-import { constants } from 'node:fs';
 import createDebug from 'debug';
 import { Errno } from '../../errno.js';
+import { WRITE_ACCESS } from '../../file-flags.js';
 import { ROOT_INODE, type AttributeChanges, type FileSystem } from '../file-system.js';
 
 type Done = (error: number) => void;
 
 const debug = createDebug('vmdkfs:fuse');
 
-/** O_WRONLY and O_RDWR: the lowest bits of the flags of an open. */
-const ACCESS_MASK = constants.O_WRONLY | constants.O_RDWR;
+/** WRITE_ACCESS is the two lowest bits of the flags of an open. */
 const HANDLE_SHIFT = 2;
 
 /** The operations that serve `fileSystem`. */
@@ -98,10 +97,10 @@ function dataOperations(
       const ino = resolve(path);
       const result = ino < 0 ? ino : fileSystem.open(ino, flags);
       if (result < 0) done(result);
-      else done(0, (ino << HANDLE_SHIFT) | (flags & ACCESS_MASK));
+      else done(0, (ino << HANDLE_SHIFT) | (flags & WRITE_ACCESS));
     },
     release: (_path, handle, done) => {
-      fileSystem.release(inodeOf(handle), handle & ACCESS_MASK);
+      fileSystem.release(inodeOf(handle), handle & WRITE_ACCESS);
       done(0);
     },
     // libfuse takes a count or a negative errno as the result itself.
