@@ -11,6 +11,8 @@ export const FALLOC_FL_PUNCH_HOLE = 2;
 /** fallocate(2): make a range read as zeros. */
 export const FALLOC_FL_ZERO_RANGE = 16;
 
+/** lseek(2): to the end of the file. */
+export const SEEK_END = 2;
 /** lseek(2): to the next data. */
 export const SEEK_DATA = 3;
 /** lseek(2): to the next hole. */

@@ -1,5 +1,5 @@
 /**
- * Reading and checking the grain directories of a sparse extent when it is opened. What comes out
+ * Reading and checking the grain directories of a hosted or COWD extent when it is opened. What comes out
  * is safe to follow: every entry is a table inside the file and not over other metadata, or it is
  * marked missing or damaged.
  *
@@ -14,13 +14,27 @@ import {
   NO_INTERVALS,
   type Intervals,
 } from '../binary/intervals.js';
-import { ENTRY_BYTES, tableBytes, tableCount } from '../vmdk/layout.js';
+import { ENTRY_BYTES, tableBytes, tableCount, type Geometry } from '../vmdk/layout.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
-import type { SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { TABLE_DAMAGED, TABLE_MISSING } from './grain-tables.js';
 import { HostFile } from './host-file.js';
 import type { OpenedFile } from './opened-files.js';
+
+/** A stretch of the file, in bytes. */
+export interface Area {
+  readonly start: number;
+  readonly length: number;
+}
+
+/** Where an extent has its directories, by its header; bytes. */
+export interface DirectoryPlan {
+  readonly geometry: Geometry;
+  /** Where the directories begin; primary first. */
+  readonly offsets: readonly number[];
+  /** What lies before them: header and descriptor. */
+  readonly reserved: readonly Area[];
+}
 
 /** The directories of an extent, checked. */
 export interface Directories {
@@ -35,17 +49,16 @@ export interface Directories {
 }
 
 /**
- * Reads the directories that `header` names.
+ * Reads the directories of `plan`.
  *
- * @throws VmdkError VMDK_BAD_DIRECTORY or VMDK_TRUNCATED where a table can be reached through no
- *   directory
+ * @throws VmdkError VMDK_BAD_DIRECTORY where a table can be reached through no directory
  */
-export function readDirectories(file: OpenedFile, header: SparseHeader): Directories {
-  const count = tableCount(header);
-  const offsets = header.hasRedundant ? [header.gdOffset, header.rgdOffset] : [header.gdOffset];
-  const { areas, reserved } = placeDirectories(file, header, offsets, count * ENTRY_BYTES);
-  if (areas.every((area) => area === undefined)) throw noDirectory(file, header, count);
-  const length = tableBytes(header);
+export function readDirectories(file: OpenedFile, plan: DirectoryPlan): Directories {
+  const { geometry, offsets } = plan;
+  const count = tableCount(geometry);
+  const { areas, reserved } = placeDirectories(file, plan, count * ENTRY_BYTES);
+  if (areas.every((area) => area === undefined)) throw noDirectory(file, plan, count);
+  const length = tableBytes(geometry);
   const copies = areas.map((area) => readEntries(file, area, count, length, reserved));
   const [primary = new Uint32Array(0), redundant] = copies;
   const starts = tableStarts(primary);
@@ -62,27 +75,17 @@ export function readDirectories(file: OpenedFile, header: SparseHeader): Directo
   return { entries: copies, offsets, metadata, damage };
 }
 
-/** A stretch of the file, in bytes. */
-interface Area {
-  readonly start: number;
-  readonly length: number;
-}
-
 /**
  * Where the directories lie, undefined where one does not fit the file or lies over what comes
  * before it, and everything that they, the header and the descriptor take up.
  */
 function placeDirectories(
   file: OpenedFile,
-  header: SparseHeader,
-  offsets: readonly number[],
+  plan: DirectoryPlan,
   length: number,
 ): { areas: (Area | undefined)[]; reserved: Intervals } {
-  let reserved = joinIntervals(
-    areaIntervals({ start: 0, length: SECTOR_BYTES }),
-    areaIntervals({ start: header.descriptorOffset, length: header.descriptorBytes }),
-  );
-  const areas = offsets.map((start) => {
+  let reserved = plan.reserved.map(areaIntervals).reduce(joinIntervals, NO_INTERVALS);
+  const areas = plan.offsets.map((start) => {
     if (!fits(file, reserved, start, length)) return undefined;
     reserved = joinIntervals(reserved, areaIntervals({ start, length }));
     return { start, length };
@@ -165,11 +168,11 @@ function assertReachable(file: OpenedFile, primary: Uint32Array, redundant: Uint
   });
 }
 
-function noDirectory(file: OpenedFile, header: SparseHeader, count: number): VmdkError {
+function noDirectory(file: OpenedFile, plan: DirectoryPlan, count: number): VmdkError {
   return new VmdkError(
-    file.length < header.overHead ? 'VMDK_TRUNCATED' : 'VMDK_BAD_DIRECTORY',
+    'VMDK_BAD_DIRECTORY',
     file.path,
-    `the grain directory of ${count} entries at byte ${header.gdOffset} does not fit the file of ${file.length} bytes; the image is truncated or corrupt`,
+    `the grain directory of ${count} entries at byte ${plan.offsets[0] ?? 0} does not fit the file of ${file.length} bytes; the image is truncated or corrupt`,
   );
 }
 

@@ -8,6 +8,12 @@ export interface Extent extends Omit<BlockDevice, 'readOnly' | 'close'> {
   /** Where the extent begins on the disk, in bytes. */
   readonly start: number;
 
+  /**
+   * Whether anything in the range is this extent's own, so that what lies beneath does not show
+   * through all of it.
+   */
+  holds(offset: number, length: number): boolean;
+
   /** Writes what says that the extent was closed cleanly; after the last flush, one thread. */
   finish(): void;
 

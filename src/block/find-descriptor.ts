@@ -1,6 +1,6 @@
 /**
  * From a file to its descriptor: a sparse file has it inside, otherwise the file is the descriptor.
- * Kinds of file that are known but cannot be opened are named.
+ * A file that is only an extent is told from one that is no VMDK.
  */
 import { looksLikeDescriptor, parseDescriptor, type Descriptor } from '../vmdk/descriptor.js';
 import { DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
@@ -36,7 +36,7 @@ export function findDescriptor(file: OpenedFile): DescriptorPlace {
   if (magic === SPARSE_MAGICNUMBER || magic === SPARSE_MAGICNUMBER_INCOMPLETE) {
     return findEmbedded(file, head);
   }
-  assertKnownKind(file, head);
+  assertNoExtent(file, head);
   if (file.length > DESCRIPTOR_BYTES_MAX) throw notVmdk(file);
   const text = readBytes(file, 0, file.length).toString('latin1');
   if (!looksLikeDescriptor(text)) throw notVmdk(file);
@@ -86,15 +86,21 @@ function findEmbedded(file: OpenedFile, head: Buffer): DescriptorPlace {
   };
 }
 
-const OTHER_KINDS: readonly (readonly [magic: string, kind: string])[] = [
-  ['COWD', 'an ESX delta extent (COWD)'],
-  ['\xbe\xba\xfe\xca\0\0\0\0', 'an seSparse extent'],
+/** Extents that never have a descriptor of their own: how they begin, and how they are called. */
+const BARE_EXTENTS: readonly (readonly [magic: string, kind: string, name: string])[] = [
+  ['COWD', 'an ESX delta (COWD)', 'NAME-delta.vmdk'],
+  ['\xbe\xba\xfe\xca\0\0\0\0', 'a seSparse delta', 'NAME-sesparse.vmdk'],
 ];
 
-function assertKnownKind(file: OpenedFile, head: Buffer): void {
-  const kind = OTHER_KINDS.find(([magic]) => head.toString('latin1').startsWith(magic))?.[1];
-  if (kind === undefined) return;
-  throw new VmdkError('VMDK_UNSUPPORTED', file.path, `is ${kind}, which this version cannot open`);
+function assertNoExtent(file: OpenedFile, head: Buffer): void {
+  const found = BARE_EXTENTS.find(([magic]) => head.toString('latin1').startsWith(magic));
+  if (found === undefined) return;
+  const [, kind, name] = found;
+  throw new VmdkError(
+    'VMDK_NO_DESCRIPTOR',
+    file.path,
+    `is the extent of ${kind} and has no descriptor; open the disk by its descriptor file (NAME.vmdk for ${name})`,
+  );
 }
 
 /** `length` bytes of a file at `position`; past its end they are zeros. */

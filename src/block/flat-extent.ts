@@ -68,6 +68,10 @@ export class FlatExtent implements Extent {
     this.#state.barrier(this.#file);
   }
 
+  holds(): boolean {
+    return true;
+  }
+
   nextData(offset: number, limit: number): number {
     const base = this.#fileOffset;
     return this.#file.nextData(base + offset, base + limit) - base;

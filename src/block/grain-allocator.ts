@@ -1,16 +1,15 @@
 /**
- * Where the next grain of a sparse extent goes: a number in memory, the end of the file rounded up
- * to a grain when the image was opened. It only grows, by whole grains, so nothing is ever stat'ed
- * or truncated, and everything from the remembered end on has never been written: bytes there that
- * nobody writes read as zeros. A grain whose write failed is not used again, for the same reason.
+ * Where the next grain of a sparse extent goes: a number in memory, set when the image was opened
+ * to where everything in use ends. It only grows, so nothing is ever stat'ed or truncated, and what
+ * one grain was taken for is never taken again, also where its write failed.
  *
- * New grain tables come from the same end, packed into grains of their own. All of it lives in
- * shared memory and is changed under the layer's mutex.
+ * New grain tables come from the same end, packed into grains of their own, or from an area that the
+ * file has for them. All of it lives in shared memory and is changed under the layer's mutex.
  */
 import { systemError } from '../errno.js';
 import { alignUp } from '../binary/alignment.js';
-import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../vmdk/limits.js';
 import { TABLE_MISSING, type GrainTables } from './grain-tables.js';
+import { entryFor, type PlaceScale } from './table-codec.js';
 
 // Numbers (Float64): bytes, and a count of grains.
 const NEXT_GRAIN = 0;
@@ -25,47 +24,68 @@ const CHANGED_FIRST = 0;
 const CHANGED_END = 1;
 const WORDS = 2;
 
-/** The allocator as it travels between threads. */
-export interface GrainAllocatorDescription {
+/** The fixed facts of an allocator; bytes. */
+export interface AllocationPlan {
   readonly path: string;
   readonly grainBytes: number;
+  /** Bytes of a table on disk. */
+  readonly tableBytes: number;
+  /** How directory entries count the places of tables. */
+  readonly tables: PlaceScale;
+  /** Where the last grain has to end. */
+  readonly limit: number;
+  /** What to say where that is reached. */
+  readonly full: { readonly code: 'EFBIG' | 'ENOSPC'; readonly reason: string };
+  /** The area for tables, where the file has one. */
+  readonly hasTableArea: boolean;
+}
+
+/** The allocator as it travels between threads. */
+export interface GrainAllocatorDescription extends AllocationPlan {
   readonly numbers: SharedArrayBuffer;
   readonly words: SharedArrayBuffer;
 }
 
-/**
- * An allocator for a file in which `allocated` grains are in use. What is in use ends at `end`: the
- * file's length, or the end of a last grain that the file cuts short.
- */
+/** An allocator for a file as it was found; places in bytes. */
 export function describeAllocator(
-  path: string,
-  grainBytes: number,
-  end: number,
-  allocated: number,
+  plan: AllocationPlan,
+  found: {
+    /** Where the next grain begins. */
+    readonly end: number;
+    /** Grains in use. */
+    readonly allocated: number;
+    /** What is free of the area for tables. */
+    readonly tableArea?: { readonly start: number; readonly end: number };
+  },
 ): GrainAllocatorDescription {
   const numbers = new Float64Array(new SharedArrayBuffer(NUMBERS * 8));
-  numbers[NEXT_GRAIN] = alignUp(end, grainBytes);
-  numbers[ALLOCATED] = allocated;
+  numbers[NEXT_GRAIN] = found.end;
+  numbers[ALLOCATED] = found.allocated;
+  numbers[NEXT_TABLE] = found.tableArea?.start ?? 0;
+  numbers[TABLES_END] = found.tableArea?.end ?? 0;
   const words = new SharedArrayBuffer(WORDS * 4);
-  return { path, grainBytes, numbers: numbers.buffer, words };
+  return { ...plan, numbers: numbers.buffer, words };
 }
 
 export class GrainAllocator {
-  readonly #path: string;
-  readonly #grainBytes: number;
+  readonly #plan: AllocationPlan;
   readonly #numbers: Float64Array;
   readonly #words: Int32Array;
 
   constructor(description: GrainAllocatorDescription) {
-    this.#path = description.path;
-    this.#grainBytes = description.grainBytes;
+    this.#plan = description;
     this.#numbers = new Float64Array(description.numbers);
     this.#words = new Int32Array(description.words);
   }
 
-  /** The remembered end of the file, in bytes: where the next grain begins. */
+  /** The remembered end of what is in use, in bytes: where the next grain begins. */
   get end(): number {
     return this.#numbers[NEXT_GRAIN] ?? 0;
+  }
+
+  /** Where the next table begins in the area for tables, in bytes. */
+  get tablesEnd(): number {
+    return this.#numbers[NEXT_TABLE] ?? 0;
   }
 
   /** Where the last grain ends that was allocated since the image was opened; 0 without one. */
@@ -82,16 +102,16 @@ export class GrainAllocator {
    * Takes `count` grains that lie one behind the other. Mutex held.
    *
    * @returns the offset of the first in the file, in bytes
-   * @throws EFBIG where the file would pass 2 TiB
+   * @throws EFBIG or ENOSPC where the file has no room for them
    */
   takeGrains(count: number): number {
-    return this.#extend(count * this.#grainBytes);
+    return this.#extend(count * this.#plan.grainBytes);
   }
 
   /** The `count` grains at `start` are written and in use from now on. Mutex held. */
   publish(start: number, count: number): void {
     this.#numbers[ALLOCATED] = this.allocatedGrains + count;
-    const end = start + count * this.#grainBytes;
+    const end = start + count * this.#plan.grainBytes;
     this.#numbers[PUBLISHED_END] = Math.max(this.publishedEnd, end);
   }
 
@@ -107,7 +127,8 @@ export class GrainAllocator {
   ensureTable(tables: GrainTables, table: number): void {
     for (const directory of tables.directories) {
       if (directory[table] !== TABLE_MISSING) continue;
-      Atomics.store(directory, table, this.#takeTable(tables.tableBytes) / SECTOR_BYTES);
+      const place = this.#takeTable(tables.directories.length);
+      Atomics.store(directory, table, entryFor(this.#plan.tables, place));
       // An empty table must reach the disk before an entry leads to it.
       tables.markDirty(table);
       this.#changed(table, table + 1);
@@ -138,23 +159,28 @@ export class GrainAllocator {
     words[CHANGED_END] = isEmpty ? end : Math.max(end, words[CHANGED_END] ?? 0);
   }
 
-  #takeTable(bytes: number): number {
-    if ((this.#numbers[NEXT_TABLE] ?? 0) + bytes > (this.#numbers[TABLES_END] ?? 0)) {
-      const room = alignUp(2 * bytes, this.#grainBytes);
-      this.#numbers[NEXT_TABLE] = this.#extend(room);
+  /** The place of a new table; tables of all `copies` directories lie together. */
+  #takeTable(copies: number): number {
+    const { grainBytes, hasTableArea, tableBytes } = this.#plan;
+    if (this.tablesEnd + tableBytes > (this.#numbers[TABLES_END] ?? 0)) {
+      if (hasTableArea) throw this.#full();
+      this.#numbers[NEXT_TABLE] = this.#extend(alignUp(copies * tableBytes, grainBytes));
       this.#numbers[TABLES_END] = this.end;
     }
-    const place = this.#numbers[NEXT_TABLE] ?? 0;
-    this.#numbers[NEXT_TABLE] = place + bytes;
+    const place = this.tablesEnd;
+    this.#numbers[NEXT_TABLE] = place + tableBytes;
     return place;
   }
 
   #extend(bytes: number): number {
     const start = this.end;
-    if (start + bytes > SPARSE_FILE_BYTES_MAX) {
-      throw systemError('EFBIG', `${this.#path}: a sparse extent cannot grow past 2 TiB`);
-    }
+    if (start + bytes > this.#plan.limit) throw this.#full();
     this.#numbers[NEXT_GRAIN] = start + bytes;
     return start;
+  }
+
+  #full(): NodeJS.ErrnoException {
+    const { full, path } = this.#plan;
+    return systemError(full.code, `${path}: ${full.reason}`);
   }
 }

@@ -4,22 +4,40 @@
  */
 import { findOverlap, type Intervals } from '../binary/intervals.js';
 import { isAllocated } from '../vmdk/grain-entry.js';
-import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { grainCount, type Geometry } from '../vmdk/layout.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
+import { placeOf, SECTOR_SCALE, type PlaceScale } from './table-codec.js';
 
 /** The bounds as they travel between threads. */
 export interface GrainBoundsDescription {
   readonly path: string;
   readonly grainBytes: number;
+  /** Bytes of the file that a grain takes at least: fewer than it holds where it is compressed. */
+  readonly footprint: number;
+  readonly places: PlaceScale;
   /** Grains of the extent; entries beyond are not looked at. */
   readonly grainCount: number;
   /** The parts of the file that are not grains. */
   readonly metadata: Intervals;
 }
 
+/** The bounds of grains that are not compressed, in a file whose entries are sectors. */
+export function sectorBounds(
+  path: string,
+  geometry: Geometry,
+  metadata: Intervals,
+): GrainBoundsDescription {
+  const { grainBytes } = geometry;
+  const places = SECTOR_SCALE;
+  const count = grainCount(geometry);
+  return { path, grainBytes, footprint: grainBytes, places, grainCount: count, metadata };
+}
+
 export class GrainBounds {
   readonly #path: string;
   readonly #grainBytes: number;
+  readonly #footprint: number;
+  readonly #places: PlaceScale;
   readonly #grainCount: number;
   readonly #metadata: Intervals;
   readonly #metadataEnd: number;
@@ -29,6 +47,8 @@ export class GrainBounds {
   constructor(description: GrainBoundsDescription, fileEnd: () => number) {
     this.#path = description.path;
     this.#grainBytes = description.grainBytes;
+    this.#footprint = description.footprint;
+    this.#places = description.places;
     this.#grainCount = description.grainCount;
     this.#metadata = description.metadata;
     this.#metadataEnd = description.metadata.at(-1) ?? 0;
@@ -52,11 +72,11 @@ export class GrainBounds {
       if (!isAllocated(entry)) continue;
       allocated += 1;
       last = Math.max(last, entry);
-      const start = entry * SECTOR_BYTES;
+      const start = placeOf(this.#places, entry);
       if (start >= end) throw this.#truncated(firstGrain + index, start, end);
       if (start < this.#metadataEnd) this.#checkMetadata(firstGrain + index, start);
     }
-    return { allocated, end: last === 0 ? 0 : last * SECTOR_BYTES + this.#grainBytes };
+    return { allocated, end: last === 0 ? 0 : placeOf(this.#places, last) + this.#footprint };
   }
 
   #truncated(grain: number, start: number, end: number): VmdkError {
@@ -68,7 +88,7 @@ export class GrainBounds {
   }
 
   #checkMetadata(grain: number, start: number): void {
-    const found = findOverlap(this.#metadata, start, this.#grainBytes);
+    const found = findOverlap(this.#metadata, start, this.#footprint);
     if (found < 0) return;
     const first = this.#metadata[found] ?? 0;
     const end = this.#metadata[found + 1] ?? 0;

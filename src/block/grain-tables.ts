@@ -17,14 +17,14 @@
 import { endianness } from 'node:os';
 import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
 import { ENTRY_BYTES } from '../vmdk/layout.js';
-import { SECTOR_BYTES } from '../vmdk/limits.js';
 import type { GrainBounds } from './grain-bounds.js';
 import type { HostFile } from './host-file.js';
+import { placeOf, type TableCodec } from './table-codec.js';
 
 /** A directory entry without a table. */
 export const TABLE_MISSING = 0;
 
-/** A directory entry that cannot be right; sector 1 never holds a table. It is never written to. */
+/** A directory entry that cannot be right; nothing lies at place 1. It is never written through. */
 export const TABLE_DAMAGED = 1;
 
 /** What `lookup` answers for a table that is not in memory. */
@@ -38,7 +38,7 @@ const TAG = 1;
 const STATE = 2;
 const CONTROL_WORDS = 3;
 
-// Tables are used in place, as the little-endian words that they are on disk.
+// Tables of sectors are used in place, as the little-endian words that they are on disk.
 if (endianness() !== 'LE') throw new Error('vmdkfs runs on little-endian machines only');
 
 const DIRTY = 1;
@@ -48,11 +48,10 @@ const WRITING = 2;
 export interface GrainTablesDescription {
   readonly tableCount: number;
   readonly tableEntries: number;
-  readonly tableBytes: number;
   readonly slots: number;
   readonly control: SharedArrayBuffer;
   readonly entries: SharedArrayBuffer;
-  /** The primary directory, then the redundant one where the extent has it: a u32 sector a table. */
+  /** The primary directory, then the redundant one where the extent has it: a u32 place a table. */
   readonly directories: readonly SharedArrayBuffer[];
   /** One byte a table: 1 where no entry of it has ever been set. */
   readonly unused: SharedArrayBuffer;
@@ -63,7 +62,7 @@ export interface GrainTablesDescription {
  * with a 1 in `unused` were found to lead nowhere, so that nobody needs to load them.
  */
 export function describeTables(
-  size: { tableCount: number; tableEntries: number; tableBytes: number },
+  size: { tableCount: number; tableEntries: number },
   slots: number,
   directories: readonly Uint32Array[],
   unused: SharedArrayBuffer,
@@ -73,7 +72,7 @@ export function describeTables(
     slots,
     unused,
     control: new SharedArrayBuffer(slots * CONTROL_WORDS * 4),
-    entries: new SharedArrayBuffer(slots * size.tableBytes),
+    entries: new SharedArrayBuffer(slots * size.tableEntries * ENTRY_BYTES),
     directories: directories.map((directory) => {
       const shared = new SharedArrayBuffer(directory.byteLength);
       new Uint32Array(shared).set(directory);
@@ -84,30 +83,36 @@ export function describeTables(
 
 export class GrainTables {
   readonly tableEntries: number;
+  /** Bytes of a table in memory. */
   readonly tableBytes: number;
   /** One directory for each copy of the tables; primary first. */
   readonly directories: readonly Uint32Array[];
   readonly #slots: number;
-  readonly #slotWords: number;
   readonly #control: Int32Array;
   readonly #unused: Uint8Array;
   readonly #entries: Uint32Array;
   readonly #bytes: Uint8Array;
   readonly #file: HostFile;
+  readonly #codec: TableCodec;
   readonly #bounds: GrainBounds;
   readonly #single: Uint32Array;
 
-  constructor(description: GrainTablesDescription, file: HostFile, bounds: GrainBounds) {
+  constructor(
+    description: GrainTablesDescription,
+    file: HostFile,
+    codec: TableCodec,
+    bounds: GrainBounds,
+  ) {
     this.tableEntries = description.tableEntries;
-    this.tableBytes = description.tableBytes;
+    this.tableBytes = description.tableEntries * ENTRY_BYTES;
     this.directories = description.directories.map((shared) => new Uint32Array(shared));
     this.#slots = description.slots;
-    this.#slotWords = description.tableBytes / ENTRY_BYTES;
     this.#control = new Int32Array(description.control);
     this.#unused = new Uint8Array(description.unused);
     this.#entries = new Uint32Array(description.entries);
     this.#bytes = new Uint8Array(description.entries);
     this.#file = file;
+    this.#codec = codec;
     this.#bounds = bounds;
     this.#single = new Uint32Array(1);
   }
@@ -117,7 +122,7 @@ export class GrainTables {
     const table = Math.floor(grain / this.tableEntries);
     const slot = table % this.#slots;
     const control = slot * CONTROL_WORDS;
-    const index = slot * this.#slotWords + (grain - table * this.tableEntries);
+    const index = slot * this.tableEntries + (grain - table * this.tableEntries);
     for (;;) {
       const sequence = Atomics.load(this.#control, control + SEQUENCE);
       if ((sequence & 1) !== 0) return NOT_RESIDENT;
@@ -141,7 +146,7 @@ export class GrainTables {
     const control = (table % this.#slots) * CONTROL_WORDS;
     const sequence = Atomics.load(this.#control, control + SEQUENCE);
     if ((sequence & 1) !== 0 || !this.#isResident(table)) return grain + 1;
-    const first = (table % this.#slots) * this.#slotWords - table * this.tableEntries;
+    const first = (table % this.#slots) * this.tableEntries - table * this.tableEntries;
     let next = grain + 1;
     while (next < end && Math.min(Atomics.load(this.#entries, first + next), FIRST_PLACE) === kind)
       next++;
@@ -158,11 +163,11 @@ export class GrainTables {
     return Atomics.load(this.#control, control + TAG) === table + 1;
   }
 
-  /** The sector of the copy from which `table` is read: the primary unless only the other is good. */
+  /** The entry of the copy from which `table` is read: the primary unless only the other is good. */
   source(table: number): number {
     for (const directory of this.directories) {
-      const sector = Atomics.load(directory, table);
-      if (sector > TABLE_DAMAGED) return sector;
+      const entry = Atomics.load(directory, table);
+      if (entry > TABLE_DAMAGED) return entry;
     }
     return TABLE_MISSING;
   }
@@ -191,14 +196,14 @@ export class GrainTables {
   }
 
   #load(table: number, slot: number): void {
-    const first = slot * this.#slotWords;
-    const sector = this.source(table);
-    if (sector === TABLE_MISSING) {
-      this.#entries.fill(GTE_UNALLOCATED, first, first + this.#slotWords);
+    const first = slot * this.tableEntries;
+    const words = this.#entries.subarray(first, first + this.tableEntries);
+    const source = this.source(table);
+    if (source === TABLE_MISSING) {
+      words.fill(GTE_UNALLOCATED);
       return;
     }
-    this.#file.read(this.#bytes, slot * this.tableBytes, this.tableBytes, sector * SECTOR_BYTES);
-    const words = this.#entries.subarray(first, first + this.tableEntries);
+    this.#codec.read(this.#file, words, placeOf(this.#codec.tables, source));
     this.#bounds.check(words, table * this.tableEntries);
   }
 
@@ -208,19 +213,20 @@ export class GrainTables {
    */
   readEntry(grain: number): number {
     const table = Math.floor(grain / this.tableEntries);
-    const sector = this.source(table);
-    if (sector === TABLE_MISSING) return GTE_UNALLOCATED;
-    const offset = (grain - table * this.tableEntries) * ENTRY_BYTES;
-    const bytes = new Uint8Array(this.#single.buffer);
-    this.#file.read(bytes, 0, ENTRY_BYTES, sector * SECTOR_BYTES + offset);
+    const source = this.source(table);
+    if (source === TABLE_MISSING) return GTE_UNALLOCATED;
+    const index = grain - table * this.tableEntries;
+    const position = placeOf(this.#codec.tables, source);
+    const entry = this.#codec.readEntry(this.#file, position, index);
+    this.#single[0] = entry;
     this.#bounds.check(this.#single, grain);
-    return this.#single[0] ?? GTE_UNALLOCATED;
+    return entry;
   }
 
   /** Sets the entry of `grain`, whose table is resident, and marks the table. Mutex held. */
   set(grain: number, entry: number): void {
     const table = Math.floor(grain / this.tableEntries);
-    const first = (table % this.#slots) * this.#slotWords;
+    const first = (table % this.#slots) * this.tableEntries;
     Atomics.store(this.#entries, first + (grain - table * this.tableEntries), entry);
     if (this.isUnused(table)) Atomics.store(this.#unused, table, 0);
     this.markDirty(table);

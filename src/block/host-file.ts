@@ -11,6 +11,8 @@ export interface HostFileDescription {
   readonly fd: number;
   /** For messages. */
   readonly path: string;
+  /** The part of it that counts, in bytes, where that is not all of it; it is only read then. */
+  readonly window?: { readonly offset: number; readonly length: number };
 }
 
 /** Bytes of a block of the host in `st_blocks`. */
@@ -19,30 +21,29 @@ const BLOCK_BYTES = 512;
 export class HostFile {
   readonly path: string;
   readonly #fd: number;
+  readonly #start: number;
+  readonly #end: number;
 
   constructor(description: HostFileDescription) {
+    const { window } = description;
     this.path = description.path;
     this.#fd = description.fd;
+    this.#start = window?.offset ?? 0;
+    this.#end = window === undefined ? Infinity : window.offset + window.length;
   }
 
   /** Fills `length` bytes of `target`; bytes past the end of the file read as zeros. */
   read(target: Uint8Array, targetOffset: number, length: number, position: number): void {
+    const start = this.#start + position;
+    const there = Math.min(length, Math.max(0, this.#end - start));
     let done = 0;
-    while (done < length) {
-      const count = readAt(
-        this.#fd,
-        target,
-        targetOffset + done,
-        length - done,
-        position + done,
-        this.path,
-      );
-      if (count === 0) {
-        target.fill(0, targetOffset + done, targetOffset + length);
-        return;
-      }
+    while (done < there) {
+      const to = targetOffset + done;
+      const count = readAt(this.#fd, target, to, there - done, start + done, this.path);
+      if (count === 0) break;
       done += count;
     }
+    if (done < length) target.fill(0, targetOffset + done, targetOffset + length);
   }
 
   /** Writes all of `length` bytes, or throws the system's error. */
@@ -69,7 +70,7 @@ export class HostFile {
 
   /** Length of the file in bytes, asked from the system; never on the write path. */
   length(): number {
-    return fstatSync(this.#fd).size;
+    return Math.min(fstatSync(this.#fd).size, this.#end) - this.#start;
   }
 
   /** Bytes that the file takes up on the host. */
@@ -88,12 +89,14 @@ export class HostFile {
 
   /** The first byte in `[position, limit)` that the host has data for, or `limit`. */
   nextData(position: number, limit: number): number {
-    return seekData(this.#fd, position, limit);
+    const start = this.#start;
+    return seekData(this.#fd, start + position, start + limit) - start;
   }
 
   /** The first byte in `[position, limit)` that is a hole on the host, or `limit`. */
   nextHole(position: number, limit: number): number {
-    return seekHole(this.#fd, position, limit);
+    const start = this.#start;
+    return seekHole(this.#fd, start + position, start + limit) - start;
   }
 
   close(): void {

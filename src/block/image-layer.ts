@@ -4,26 +4,26 @@
  * before the first write, so that children of an older state can tell.
  */
 import { systemError } from '../errno.js';
-import type { ExtentAccess } from '../vmdk/extent-line.js';
 import type { BlockDevice } from './block-device.js';
 import type { Extent } from './extent.js';
 import { FlatExtent, type FlatExtentDescription } from './flat-extent.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import { LayerState } from './layer-state.js';
 import { SparseExtent, type SparseExtentDescription } from './sparse-extent.js';
+import { StreamExtent, type StreamExtentDescription } from './stream-extent.js';
 import { ZeroExtent, type ZeroExtentDescription } from './zero-extent.js';
 
 /** Any extent as it travels between threads. */
 export type ExtentDescription =
-  FlatExtentDescription | SparseExtentDescription | ZeroExtentDescription;
+  FlatExtentDescription | SparseExtentDescription | StreamExtentDescription | ZeroExtentDescription;
 
-/** The file with the descriptor, and what to write to it so that the CID changes. */
+/** The file with the descriptor, and what to write to it first, so that the CID changes. */
 export interface DescriptorFile {
   readonly file: HostFileDescription;
   /** Whether `file` is no extent's, and to be closed with the layer. */
   readonly isOwnFile: boolean;
   /** Empty for a layer that is not written. */
-  readonly cidWrites: readonly { readonly position: number; readonly bytes: Uint8Array }[];
+  readonly firstWrites: readonly { readonly position: number; readonly bytes: Uint8Array }[];
 }
 
 /** A layer as it travels between threads: sizes, descriptors of open files and shared memory. */
@@ -34,7 +34,8 @@ export interface LayerDescription {
   readonly size: number;
   readonly readOnly: boolean;
   readonly extents: readonly ExtentDescription[];
-  readonly access: readonly ExtentAccess[];
+  /** Why an extent may not be written, for each of them; undefined where it may. */
+  readonly protection: readonly (string | undefined)[];
   readonly state: SharedArrayBuffer;
   readonly descriptor: DescriptorFile;
 }
@@ -44,7 +45,7 @@ export class ImageLayer implements BlockDevice {
   readonly readOnly: boolean;
   readonly #path: string;
   readonly #extents: readonly Extent[];
-  readonly #access: readonly ExtentAccess[];
+  readonly #protection: readonly (string | undefined)[];
   readonly #hasProtected: boolean;
   readonly #state: LayerState;
   readonly #parent: BlockDevice | undefined;
@@ -54,8 +55,8 @@ export class ImageLayer implements BlockDevice {
     this.size = description.size;
     this.readOnly = description.readOnly;
     this.#path = description.path;
-    this.#access = description.access;
-    this.#hasProtected = description.access.includes('RDONLY');
+    this.#protection = description.protection;
+    this.#hasProtected = description.protection.some((reason) => reason !== undefined);
     this.#state = new LayerState(description.state);
     this.#parent = parent;
     this.#descriptor = description.descriptor;
@@ -70,6 +71,8 @@ export class ImageLayer implements BlockDevice {
         return new SparseExtent(description, this.#parent, this.#state, () => {
           this.flush();
         });
+      case 'stream':
+        return new StreamExtent(description, this.#parent, this.#state);
       case 'zero':
       case 'noaccess':
         return new ZeroExtent(description);
@@ -118,6 +121,18 @@ export class ImageLayer implements BlockDevice {
     } finally {
       this.#state.flushMutex.unlock();
     }
+  }
+
+  /** Whether anything in the range is this image's own, and not its parents' alone. */
+  holds(offset: number, length: number): boolean {
+    for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
+      const extent = this.#extent(index);
+      const at = offset + done - extent.start;
+      const count = Math.min(length - done, extent.size - at);
+      if (extent.holds(at, count)) return true;
+      done += count;
+    }
+    return false;
   }
 
   nextData(offset: number, limit: number): number {
@@ -206,8 +221,9 @@ export class ImageLayer implements BlockDevice {
   #assertWritable(offset: number, length: number): void {
     const last = this.#indexAt(offset + Math.max(length, 1) - 1);
     for (let index = this.#indexAt(offset); index <= last; index++) {
-      if (this.#access[index] !== 'RDONLY') continue;
-      throw systemError('EROFS', `${this.#path}: extent ${index + 1} is RDONLY`);
+      const reason = this.#protection[index];
+      if (reason === undefined) continue;
+      throw systemError('EROFS', `${this.#path}: extent ${index + 1}: ${reason}`);
     }
   }
 
@@ -216,7 +232,7 @@ export class ImageLayer implements BlockDevice {
     try {
       if (this.#state.isCidChanged) return;
       const file = new HostFile(this.#descriptor.file);
-      for (const { bytes, position } of this.#descriptor.cidWrites) {
+      for (const { bytes, position } of this.#descriptor.firstWrites) {
         file.write(bytes, 0, bytes.length, position);
       }
       this.#state.cidChanged();

@@ -2,8 +2,8 @@
  * Writing where a sparse extent holds nothing yet. A request is turned into runs of new grains;
  * each run gets one stretch of the file and one write of the user's bytes. Where they do not cover
  * the first or the last grain of the run, what lies beneath (the parent, never anything for a
- * zeroed grain) is written around them, not over them. Zeros around them need no write: the stretch
- * was never written before. Entries enter the tables only after all of these writes have returned.
+ * zeroed grain) is written around them, not over them. Zeros around them need no write where the
+ * stretch was never written before. Entries enter the tables only after all of these writes have returned.
  *
  * Bytes that would change nothing, zeros over a hole, allocate nothing.
  *
@@ -15,6 +15,7 @@ import { isZero } from '../binary/zeros.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
 import type { SparseParts } from './sparse-parts.js';
+import { entryFor } from './table-codec.js';
 
 /** What lies beneath a part of a grain, on its way around the user's bytes; one for each thread. */
 const FILL = new Uint8Array(GRAIN_SECTORS_MAX * SECTOR_BYTES);
@@ -115,31 +116,35 @@ export class NewGrains {
   }
 
   #allocate(source: Uint8Array, sourceOffset: number, offset: number, end: number): void {
-    const { allocator, file, flags, grainBytes, size, tables } = this.#parts;
+    const { allocator, codec, file, flags, grainBytes, record, size, tables } = this.#parts;
     const first = Math.floor(offset / grainBytes);
     const last = Math.floor((end - 1) / grainBytes);
     const start = first * grainBytes;
     this.#ensureTable(first);
     const place = allocator.takeGrains(last - first + 1);
+    record.grainsTaken(place, first, last - first + 1);
     file.write(source, sourceOffset, end - offset, place + offset - start);
     this.#fillFromBeneath(first, start, offset, place);
     const tailEnd = Math.min(size, (last + 1) * grainBytes);
     this.#fillFromBeneath(last, end, tailEnd, place + end - start);
     flags.markData();
     for (let grain = first; grain <= last; grain++) {
-      tables.set(grain, (place + (grain - first) * grainBytes) / SECTOR_BYTES);
+      tables.set(grain, entryFor(codec.grains, place + (grain - first) * grainBytes));
     }
     allocator.publish(place, last - first + 1);
   }
 
-  /** Writes what lies beneath `[from, to)`, a part of `grain`, at `place`; zeros are there already. */
+  /** Writes what lies beneath `[from, to)`, a part of `grain`, at `place`. */
   #fillFromBeneath(grain: number, from: number, to: number, place: number): void {
-    const { beneath, file, tables } = this.#parts;
+    const { beneath, file, isSpaceFresh, tables } = this.#parts;
     const length = to - from;
-    if (length <= 0 || tables.lookup(grain) !== GTE_UNALLOCATED) return;
-    if (beneath.isHole(from, length)) return;
-    beneath.read(FILL, 0, length, from);
-    if (!isZero(FILL, 0, length)) file.write(FILL, 0, length, place);
+    if (length <= 0) return;
+    const isHole = tables.lookup(grain) !== GTE_UNALLOCATED || beneath.isHole(from, length);
+    if (isHole && isSpaceFresh) return;
+    if (isHole) FILL.fill(0, 0, length);
+    else beneath.read(FILL, 0, length, from);
+    if (isSpaceFresh && isZero(FILL, 0, length)) return;
+    file.write(FILL, 0, length, place);
   }
 
   /** The table of `grain` is about to change: it gets a place, and a flush will look for it. */

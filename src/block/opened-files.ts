@@ -2,6 +2,9 @@
  * The files of an image while it is being opened: only regular files, never a device, FIFO or
  * directory by accident, and all of them closed again where opening fails. It also keeps count of
  * what opening them takes.
+ *
+ * Every file is opened for reading first, so that what it is decides whether it is written at all,
+ * and opened again for writing where it is.
  */
 import {
   accessSync,
@@ -14,6 +17,7 @@ import {
 } from 'node:fs';
 import { DIRECTORY_ENTRIES_MAX } from '../vmdk/limits.js';
 import { systemError } from '../errno.js';
+import { seekEnd } from '../os/file-io.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { HostFileDescription } from './host-file.js';
 
@@ -24,23 +28,45 @@ export interface OpenedFile extends HostFileDescription {
 }
 
 export class OpenedFiles {
-  readonly #fds: number[] = [];
+  readonly #fds = new Set<number>();
   #tables = 0;
 
   /**
-   * Opens a regular file. O_NONBLOCK keeps a FIFO that takes the file's place from hanging us.
+   * Opens a regular file, or where that is said a block device, for reading. O_NONBLOCK keeps a FIFO
+   * that takes the file's place from hanging us.
    *
    * @throws VmdkError VMDK_NOT_A_FILE; the system's error
    */
-  open(path: string, readOnly: boolean): OpenedFile {
-    assertRegular(statSync(path), path);
-    if (!readOnly) assertWritable(path);
-    const access = readOnly ? constants.O_RDONLY : constants.O_RDWR;
-    const fd = openSync(path, access | constants.O_NONBLOCK | constants.O_NOCTTY);
-    this.#fds.push(fd);
+  open(path: string, allowDevices = false): OpenedFile {
+    assertKind(statSync(path), path, allowDevices);
+    return this.#open(path, constants.O_RDONLY, allowDevices);
+  }
+
+  /**
+   * Opens a file that is open for reading for writing too, in its place. A block device that is
+   * mounted somewhere is busy then.
+   *
+   * @throws VmdkError VMDK_NOT_A_FILE where another file has taken its place; the system's error
+   */
+  openForWriting(file: OpenedFile): OpenedFile {
+    const isDevice = fstatSync(file.fd).isBlockDevice();
+    assertWritable(file.path);
+    const flags = constants.O_RDWR | (isDevice ? constants.O_EXCL : 0);
+    const opened = this.#open(file.path, flags, isDevice);
+    if (opened.identity !== file.identity) {
+      throw new VmdkError('VMDK_NOT_A_FILE', file.path, 'was replaced while it was being opened');
+    }
+    this.close(file);
+    return opened;
+  }
+
+  #open(path: string, flags: number, allowDevices: boolean): OpenedFile {
+    const fd = openSync(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY);
+    this.#fds.add(fd);
     const stats = fstatSync(fd);
-    assertRegular(stats, path);
-    return { fd, path, length: stats.size, identity: `${stats.dev}:${stats.ino}` };
+    assertKind(stats, path, allowDevices);
+    const length = stats.isBlockDevice() ? seekEnd(fd, path) : stats.size;
+    return { fd, path, length, identity: `${stats.dev}:${stats.ino}` };
   }
 
   /**
@@ -59,14 +85,32 @@ export class OpenedFiles {
     );
   }
 
+  /** Closes a file that is not needed after all. */
+  close(file: OpenedFile): void {
+    if (this.#fds.delete(file.fd)) closeSync(file.fd);
+  }
+
   /** Closes everything opened so far; for a failed opening. */
   closeAll(): void {
-    for (const fd of this.#fds.splice(0)) closeSync(fd);
+    for (const fd of this.#fds) closeSync(fd);
+    this.#fds.clear();
   }
 }
 
-function assertRegular(stats: Stats, path: string): void {
-  if (stats.isFile()) return;
+/**
+ * Checks that a file is of a kind that may be opened.
+ *
+ * @throws VmdkError VMDK_NOT_A_FILE
+ */
+export function assertKind(stats: Stats, path: string, allowDevices: boolean): void {
+  if (stats.isFile() || (allowDevices && stats.isBlockDevice())) return;
+  if (stats.isBlockDevice()) {
+    throw new VmdkError(
+      'VMDK_NOT_A_FILE',
+      path,
+      'is a block device; if the disk is meant to be on it, mount with --allow-devices',
+    );
+  }
   const found = stats.isDirectory() ? 'a directory' : 'not a regular file';
   throw new VmdkError('VMDK_NOT_A_FILE', path, `is ${found} (a VMDK file expected)`);
 }

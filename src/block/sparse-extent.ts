@@ -1,28 +1,37 @@
 /**
- * A hosted sparse extent: grains found through tables.
+ * An extent of grains that are found through tables: hosted sparse, COWD or seSparse. How tables
+ * stand on disk and where new grains go is the business of its parts.
  *
  * A read resolves grain by grain and joins neighbours: grains that follow one another in the file
  * are one read, grains that hold nothing are one read of what lies beneath. A write does the same
  * for grains that are allocated, without a lock, and hands the others to `NewGrains`. Grains never
  * move while the image is open, so a place once resolved stays good.
  *
- * The header's uncleanShutdown is set before the first write and cleared at a clean end; where it
- * was already set when the image was opened it stays, because nobody has checked the tables since.
+ * What the header has to say while the extent is written to (uncleanShutdown) is written before the
+ * first change and taken back at a clean end; where it was already there when the image was opened
+ * it stays, because nobody has checked the tables since.
  */
-import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
-import { SECTOR_BYTES } from '../vmdk/limits.js';
-import { SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
+import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
+import { newAllocationRecord, type AllocationRecordDescription } from './allocation-record.js';
 import { Beneath } from './beneath.js';
 import type { BlockDevice } from './block-device.js';
 import type { Extent } from './extent.js';
 import { GrainAllocator, type GrainAllocatorDescription } from './grain-allocator.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
-import { GrainTables, NOT_RESIDENT, type GrainTablesDescription } from './grain-tables.js';
+import { GrainMap } from './grain-map.js';
+import { GrainTables, type GrainTablesDescription } from './grain-tables.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import type { LayerState } from './layer-state.js';
 import { NewGrains } from './new-grains.js';
 import { WriteFlags, type SparseParts } from './sparse-parts.js';
+import { newTableCodec, placeOf, type TableCodecDescription } from './table-codec.js';
 import { TableWriter } from './table-writer.js';
+
+/** Bytes for a place of the header. */
+export interface HeaderWrite {
+  readonly position: number;
+  readonly bytes: Uint8Array;
+}
 
 /** A sparse extent as it travels between threads; bytes. */
 export interface SparseExtentDescription {
@@ -32,27 +41,34 @@ export interface SparseExtentDescription {
   readonly file: HostFileDescription;
   readonly grainBytes: number;
   readonly bounds: GrainBoundsDescription;
+  readonly codec: TableCodecDescription;
   readonly tables: GrainTablesDescription;
   readonly allocator: GrainAllocatorDescription;
+  readonly record: AllocationRecordDescription;
+  /** Whether space that the allocator gives was never written before. */
+  readonly isSpaceFresh: boolean;
   readonly flags: SharedArrayBuffer;
   /** Where the directories lie in the file; as in the tables. */
   readonly directoryOffsets: readonly number[];
   /** Whether GTE_ZEROED may be written. */
   readonly hasZeroedGrains: boolean;
-  readonly wasUnclean: boolean;
+  /** What to write before the first change of the extent, and when it is closed after one. */
+  readonly firstWrites: readonly HeaderWrite[];
+  readonly lastWrites: readonly HeaderWrite[];
 }
 
-const ONE = Uint8Array.of(1);
 const ZEROS = new Uint8Array(1024 * 1024);
 
 export class SparseExtent implements Extent {
   readonly start: number;
   readonly size: number;
   readonly #parts: SparseParts;
+  readonly #map: GrainMap;
   readonly #newGrains: NewGrains;
   readonly #writer: TableWriter;
   readonly #hasZeroedGrains: boolean;
-  readonly #wasUnclean: boolean;
+  readonly #firstWrites: readonly HeaderWrite[];
+  readonly #lastWrites: readonly HeaderWrite[];
 
   /** @param flushLayer flushes the layer; called without its mutex */
   constructor(
@@ -62,6 +78,7 @@ export class SparseExtent implements Extent {
     flushLayer: () => void,
   ) {
     const file = new HostFile(description.file);
+    const codec = newTableCodec(description.codec);
     const allocator = new GrainAllocator(description.allocator);
     const bounds = new GrainBounds(description.bounds, () => allocator.end);
     this.start = description.start;
@@ -70,16 +87,22 @@ export class SparseExtent implements Extent {
       size: description.size,
       grainBytes: description.grainBytes,
       file,
-      tables: new GrainTables(description.tables, file, bounds),
+      codec,
+      tables: new GrainTables(description.tables, file, codec, bounds),
       allocator,
+      record: newAllocationRecord(description.record, file, allocator, state),
+      isSpaceFresh: description.isSpaceFresh,
       beneath: new Beneath(parent, description.start),
       state,
       flags: new WriteFlags(description.flags),
     };
+    const { beneath, grainBytes, tables } = this.#parts;
+    this.#map = new GrainMap(tables, beneath, state, grainBytes);
     this.#newGrains = new NewGrains(this.#parts, flushLayer);
     this.#writer = new TableWriter(this.#parts, description.directoryOffsets);
     this.#hasZeroedGrains = description.hasZeroedGrains;
-    this.#wasUnclean = description.wasUnclean;
+    this.#firstWrites = description.firstWrites;
+    this.#lastWrites = description.lastWrites;
   }
 
   read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
@@ -87,10 +110,10 @@ export class SparseExtent implements Extent {
     for (let done = 0; done < length;) {
       const at = offset + done;
       const grain = Math.floor(at / grainBytes);
-      const entry = this.#entry(grain);
+      const entry = this.#map.entry(grain);
       const count = this.#runLength(grain, entry, at, length - done);
       if (isAllocated(entry)) {
-        const place = entry * SECTOR_BYTES + (at - grain * grainBytes);
+        const place = this.#place(grain, entry, at);
         file.read(target, targetOffset + done, count, place);
       } else if (entry === GTE_ZEROED) {
         target.fill(0, targetOffset + done, targetOffset + done + count);
@@ -105,7 +128,7 @@ export class SparseExtent implements Extent {
     this.#markUnclean();
     for (let done = 0; done < length;) {
       const at = offset + done;
-      const entry = this.#entry(Math.floor(at / this.#parts.grainBytes));
+      const entry = this.#map.entry(Math.floor(at / this.#parts.grainBytes));
       done += isAllocated(entry)
         ? this.#overwrite(source, sourceOffset + done, length - done, at, entry)
         : this.#newGrains.write(source, sourceOffset + done, length - done, at);
@@ -122,7 +145,7 @@ export class SparseExtent implements Extent {
     const end = offset + length;
     for (let at = this.nextData(offset, end); at < end; at = this.nextData(at, end)) {
       const grain = Math.floor(at / grainBytes);
-      const entry = this.#entry(grain);
+      const entry = this.#map.entry(grain);
       if (isAllocated(entry)) {
         at += this.#punch(end - at, at, entry);
         continue;
@@ -145,7 +168,7 @@ export class SparseExtent implements Extent {
     const { file, flags, grainBytes } = this.#parts;
     const grain = Math.floor(at / grainBytes);
     const count = this.#runLength(grain, entry, at, length);
-    const place = entry * SECTOR_BYTES + (at - grain * grainBytes);
+    const place = this.#place(grain, entry, at);
     this.#markUnclean();
     try {
       if (file.punch(place, count)) return count;
@@ -161,34 +184,16 @@ export class SparseExtent implements Extent {
     this.#writer.flush();
   }
 
+  holds(offset: number, length: number): boolean {
+    return this.#map.holds(offset, length);
+  }
+
   nextData(offset: number, limit: number): number {
-    const { beneath } = this.#parts;
-    for (let at = offset; at < limit;) {
-      const entry = this.#entryAt(at);
-      if (isAllocated(entry)) return at;
-      const end = this.#kindEnd(at, entry, limit);
-      if (entry !== GTE_ZEROED) {
-        const found = beneath.nextData(at, end);
-        if (found < end) return found;
-      }
-      at = end;
-    }
-    return limit;
+    return this.#map.nextData(offset, limit);
   }
 
   nextHole(offset: number, limit: number): number {
-    const { beneath } = this.#parts;
-    for (let at = offset; at < limit;) {
-      const entry = this.#entryAt(at);
-      const end = this.#kindEnd(at, entry, limit);
-      if (entry === GTE_ZEROED) return at;
-      if (!isAllocated(entry)) {
-        const found = beneath.nextHole(at, end);
-        if (found < end) return found;
-      }
-      at = end;
-    }
-    return limit;
+    return this.#map.nextHole(offset, limit);
   }
 
   allocatedBytes(): number {
@@ -199,9 +204,7 @@ export class SparseExtent implements Extent {
     const { file, flags, state } = this.#parts;
     if (!flags.isUnclean()) return;
     this.#completeLastGrain();
-    if (!this.#wasUnclean) {
-      file.write(ZEROS, 0, 1, SparseExtentHeader.uncleanShutdown.offset);
-    }
+    writeAll(file, this.#lastWrites);
     state.barrier(file);
   }
 
@@ -223,11 +226,11 @@ export class SparseExtent implements Extent {
 
   /** Bytes from `at` on, at most `length`, that one operation can serve; `entry` is the first's. */
   #runLength(grain: number, entry: number, at: number, length: number): number {
-    const { grainBytes } = this.#parts;
-    const step = isAllocated(entry) ? grainBytes / SECTOR_BYTES : 0;
+    const { codec, grainBytes } = this.#parts;
+    const step = isAllocated(entry) ? grainBytes / codec.grains.unit : 0;
     let next = grain + 1;
     let expected = entry + step;
-    while (next * grainBytes - at < length && this.#entry(next) === expected) {
+    while (next * grainBytes - at < length && this.#map.entry(next) === expected) {
       next += 1;
       expected += step;
     }
@@ -245,36 +248,17 @@ export class SparseExtent implements Extent {
     const grain = Math.floor(at / grainBytes);
     const count = this.#runLength(grain, entry, at, length);
     try {
-      file.write(source, sourceOffset, count, entry * SECTOR_BYTES + (at - grain * grainBytes));
+      file.write(source, sourceOffset, count, this.#place(grain, entry, at));
     } finally {
       flags.markData();
     }
     return count;
   }
 
-  /** The entry of a grain; of an unused table without loading it. */
-  #entry(grain: number): number {
-    const { state, tables } = this.#parts;
-    const entry = tables.lookup(grain);
-    if (entry !== NOT_RESIDENT) return entry;
-    if (tables.isUnused(Math.floor(grain / tables.tableEntries))) return GTE_UNALLOCATED;
-    state.mutex.lock();
-    try {
-      return tables.makeResident(grain) ? tables.lookup(grain) : tables.readEntry(grain);
-    } finally {
-      state.mutex.unlock();
-    }
-  }
-
-  #entryAt(offset: number): number {
-    return this.#entry(Math.floor(offset / this.#parts.grainBytes));
-  }
-
-  /** Where the grains of one kind end that begin with `entry` at `offset`; at most `limit`. */
-  #kindEnd(offset: number, entry: number, limit: number): number {
-    const { grainBytes, tables } = this.#parts;
-    const grain = Math.floor(offset / grainBytes);
-    return Math.min(tables.kindEnd(grain, entry) * grainBytes, limit);
+  /** The byte of the file that holds byte `at`, which lies in `grain`, whose entry is `entry`. */
+  #place(grain: number, entry: number, at: number): number {
+    const { codec, grainBytes } = this.#parts;
+    return placeOf(codec.grains, entry) + (at - grain * grainBytes);
   }
 
   #markUnclean(): void {
@@ -283,11 +267,15 @@ export class SparseExtent implements Extent {
     state.mutex.lock();
     try {
       if (flags.isUnclean()) return;
-      file.write(ONE, 0, 1, SparseExtentHeader.uncleanShutdown.offset);
+      writeAll(file, this.#firstWrites);
       flags.markData();
       flags.markUnclean();
     } finally {
       state.mutex.unlock();
     }
   }
+}
+
+function writeAll(file: HostFile, writes: readonly HeaderWrite[]): void {
+  for (const { bytes, position } of writes) file.write(bytes, 0, bytes.length, position);
 }

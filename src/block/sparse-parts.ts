@@ -1,16 +1,22 @@
+import type { AllocationRecord } from './allocation-record.js';
 import type { Beneath } from './beneath.js';
 import type { GrainAllocator } from './grain-allocator.js';
 import type { GrainTables } from './grain-tables.js';
 import type { HostFile } from './host-file.js';
 import type { LayerState } from './layer-state.js';
+import type { TableCodec } from './table-codec.js';
 
 /** What the parts of one sparse extent know of each other; bytes. */
 export interface SparseParts {
   readonly size: number;
   readonly grainBytes: number;
   readonly file: HostFile;
+  readonly codec: TableCodec;
   readonly tables: GrainTables;
   readonly allocator: GrainAllocator;
+  readonly record: AllocationRecord;
+  /** Whether space that the allocator gives was never written before, and so reads as zeros. */
+  readonly isSpaceFresh: boolean;
   readonly beneath: Beneath;
   readonly state: LayerState;
   readonly flags: WriteFlags;

@@ -2,7 +2,7 @@
  * Brings the tables of a sparse extent to disk, in the order that makes every crash harmless:
  *
  *   1. copy the changed tables (mutex held; whatever is in them has its data written)
- *   2. barrier: that data is durable
+ *   2. write what the file says of its allocated space; barrier: that and the data are durable
  *   3. write the copies, primary and redundant
  *   4. barrier: the tables are durable
  *   5. only when tables were made: write the directory entries that lead to them, barrier
@@ -11,16 +11,16 @@
  * a table that was. The live table is never written: it may already name grains whose data came
  * after the barrier. The layer's flush mutex is held throughout.
  */
-import { ENTRY_BYTES } from '../vmdk/layout.js';
-import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { TABLE_DAMAGED } from './grain-tables.js';
 import type { SparseParts } from './sparse-parts.js';
+import { placeOf } from './table-codec.js';
 
 /**
  * Tables copied at a time, 512 of the usual 2 KiB; one buffer for each thread, whose pages are there
  * from the start: a flush must not wait for memory that only a flush can free.
  */
 const SNAPSHOT = new Uint8Array(1024 * 1024).fill(0);
+const SNAPSHOT_WORDS = new Uint32Array(SNAPSHOT.buffer);
 
 interface DirectoryChange {
   readonly first: number;
@@ -65,13 +65,14 @@ export class TableWriter {
    * @returns whether any table was written
    */
   #flushTables(): boolean {
-    const { file, flags, state, tables } = this.#parts;
+    const { file, flags, record, state, tables } = this.#parts;
     const capacity = Math.floor(SNAPSHOT.length / tables.tableBytes);
     const hasChanges = flags.takeTables();
     for (let from = 0; ;) {
       const changed = hasChanges ? this.#copyTables(from) : [];
       let succeeded = false;
       try {
+        if (record.write()) flags.markData();
         if (flags.takeData()) state.barrier(file);
         for (const directory of tables.directories) this.#writeCopies(changed, directory);
         succeeded = true;
@@ -97,22 +98,22 @@ export class TableWriter {
 
   /** Writes the snapshot's tables to the places `directory` has for them, neighbours in one write. */
   #writeCopies(changed: readonly number[], directory: Uint32Array): void {
-    const { file, tables } = this.#parts;
-    const tableSectors = tables.tableBytes / SECTOR_BYTES;
-    const placeOf = (index: number): number => directory[changed[index] ?? -1] ?? TABLE_DAMAGED;
+    const { codec, file, tables } = this.#parts;
+    const entryOf = (index: number): number => directory[changed[index] ?? -1] ?? TABLE_DAMAGED;
     for (let index = 0; index < changed.length;) {
-      const place = placeOf(index);
+      const entry = entryOf(index);
       let count = 1;
       while (
-        place > TABLE_DAMAGED &&
+        entry > TABLE_DAMAGED &&
         index + count < changed.length &&
-        placeOf(index + count) === place + count * tableSectors
+        entryOf(index + count) === entry + count * codec.tableStep
       ) {
         count += 1;
       }
-      if (place > TABLE_DAMAGED) {
-        const start = index * tables.tableBytes;
-        file.write(SNAPSHOT, start, count * tables.tableBytes, place * SECTOR_BYTES);
+      if (entry > TABLE_DAMAGED) {
+        const first = index * tables.tableEntries;
+        const words = SNAPSHOT_WORDS.subarray(first, first + count * tables.tableEntries);
+        codec.write(file, words, placeOf(codec.tables, entry));
       }
       index += count;
     }
@@ -139,20 +140,16 @@ export class TableWriter {
   }
 
   #writeDirectories(change: DirectoryChange): void {
+    const { codec, file } = this.#parts;
     change.copies.forEach((entries, copy) => {
-      const offset = (this.#directoryOffsets[copy] ?? 0) + change.first * ENTRY_BYTES;
+      const position = this.#directoryOffsets[copy] ?? 0;
       for (let index = 0; index < entries.length;) {
         let end = index;
         while (end < entries.length && entries[end] !== TABLE_DAMAGED) end += 1;
-        if (end > index)
-          this.#writeEntries(entries.subarray(index, end), offset + index * ENTRY_BYTES);
+        const sound = entries.subarray(index, end);
+        if (end > index) codec.writeDirectory(file, sound, position, change.first + index);
         index = end + 1;
       }
     });
-  }
-
-  #writeEntries(entries: Uint32Array, position: number): void {
-    const bytes = new Uint8Array(entries.buffer, entries.byteOffset, entries.byteLength);
-    this.#parts.file.write(bytes, 0, bytes.length, position);
   }
 }

@@ -48,6 +48,10 @@ export class ZeroExtent implements Extent {
     // Nothing is ever written.
   }
 
+  holds(): boolean {
+    return true;
+  }
+
   nextData(offset: number, limit: number): number {
     return this.#isReadable ? limit : offset;
   }

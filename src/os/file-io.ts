@@ -5,7 +5,13 @@
  */
 import { readSync, writeSync } from 'node:fs';
 import { Errno } from '../errno.js';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_HOLE } from '../file-flags.js';
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  SEEK_DATA,
+  SEEK_END,
+  SEEK_HOLE,
+} from '../file-flags.js';
 import { libc, loadedLibc } from './libc.js';
 import { pinnedAddress } from './pinned-memory.js';
 import { systemCallError } from './system-call-error.js';
@@ -77,6 +83,18 @@ export function punchHole(fd: number, position: number, length: number, path: st
     if (errno === Errno.EOPNOTSUPP || errno === Errno.ENOSYS) return false;
     if (errno !== Errno.EINTR) throw systemCallError('fallocate', errno, path);
   }
+}
+
+/**
+ * Length in bytes of an open block device, which fstat(2) does not know.
+ *
+ * @throws the system's error; `path` is for its message
+ */
+export function seekEnd(fd: number, path: string): number {
+  const c = libc();
+  const length = c.lseek(fd, 0, SEEK_END);
+  if (length < 0) throw systemCallError('lseek', c.errno(), path);
+  return length;
 }
 
 /** The first byte from `position` on that the host has data for, or `limit`. */

@@ -82,9 +82,16 @@ export function parseDescriptor(text: string, file: string): Descriptor {
     parentCid: parentCid === NO_PARENT ? undefined : parentCid,
     parentFileNameHint:
       value('parentfilenamehint') === '' ? undefined : value('parentfilenamehint'),
-    isEncrypted: entries.has('encryptionkeys') || entries.has('keyid'),
+    isEncrypted: isEncrypted(entries),
     changeTrackPath: value('changetrackpath'),
   };
+}
+
+/** Workstation names its keys; ESXi names the filter through which a disk has to be read. */
+function isEncrypted(entries: ReadonlyMap<string, Entry>): boolean {
+  const keys = ['encryptionkeys', 'keyid', 'encrypteddict.data', 'ddb.encryption'];
+  if (keys.some((key) => entries.has(key))) return true;
+  return /vmcrypt/i.test(entries.get('ddb.iofilters')?.value ?? '');
 }
 
 /**
@@ -157,6 +164,43 @@ export function changeCid(
   if (descriptor.isTerminated && text.length < room) text += '\0';
   const from = Math.min(...changes.map((change) => change.start));
   return [{ start: from, text: text.slice(from) }];
+}
+
+/** Version of a descriptor with change tracking, and the one that it has without. */
+const VERSION_TRACKED = '3';
+const VERSION_PLAIN = '1';
+
+/**
+ * What to write so that the descriptor refers to no change tracking any more, as VMware advises:
+ * the line with its path becomes a comment and version 3 becomes 1. Nothing moves.
+ *
+ * @returns the changes, and the descriptor with them
+ */
+export function dropChangeTracking(descriptor: Descriptor): {
+  changes: DescriptorChange[];
+  descriptor: Descriptor;
+} {
+  if (descriptor.changeTrackPath === undefined) return { changes: [], descriptor };
+  const changes: DescriptorChange[] = [];
+  const path = descriptor.entries.get('changetrackpath');
+  if (path !== undefined) {
+    const { text } = descriptor;
+    const lineEnd = /[\r\n]|$/g;
+    lineEnd.lastIndex = path.start;
+    const end = lineEnd.exec(text)?.index ?? text.length;
+    const before = text.slice(0, path.start);
+    const start = Math.max(before.lastIndexOf('\n'), before.lastIndexOf('\r')) + 1;
+    changes.push({ start, text: '#'.padEnd(end - start) });
+  }
+  const version = descriptor.entries.get('version');
+  if (version?.value === VERSION_TRACKED) {
+    changes.push({ start: version.start, text: VERSION_PLAIN });
+  }
+  const text = changes.reduce(
+    (before, change) => splice(before, change.start, change.text.length, change.text),
+    descriptor.text,
+  );
+  return { changes, descriptor: { ...descriptor, text } };
 }
 
 function splice(text: string, start: number, length: number, insert: string): string {

@@ -7,7 +7,7 @@ import { CAPACITY_SECTORS_MAX, SECTOR_BYTES } from './limits.js';
 import { VmdkError } from './vmdk-error.js';
 
 /** What the disk's user may do with an extent. */
-export type ExtentAccess = 'RW' | 'RDONLY' | 'NOACCESS';
+type ExtentAccess = 'RW' | 'RDONLY' | 'NOACCESS';
 
 /** One extent line; `size` and `fileOffset` in bytes. */
 export interface ExtentLine {

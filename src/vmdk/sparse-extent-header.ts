@@ -15,6 +15,7 @@ import {
   TABLE_ENTRIES_MIN,
 } from './limits.js';
 import type { Geometry, SparseLayout } from './layout.js';
+import { GD_AT_END } from './stream-marker.js';
 import { VmdkError } from './vmdk-error.js';
 
 /** Offsets and sizes are in sectors. */
@@ -60,6 +61,8 @@ const SPARSEFLAG_KNOWN =
   SPARSEFLAG_COMPRESSED |
   SPARSEFLAG_EMBEDDED_LBA;
 
+const COMPRESSION_DEFLATE = 1;
+
 /** Newest header version: 3 is written by streamOptimized and by change tracking. */
 const SPARSE_VERSION_MAX = 3;
 
@@ -77,7 +80,12 @@ export interface SparseHeader extends Geometry {
   readonly rgdOffset: number;
   readonly overHead: number;
   readonly uncleanShutdown: boolean;
+  /** Whether grains are zlib streams, led by what `stream-marker.ts` describes. */
   readonly isCompressed: boolean;
+  /** Whether what leads a compressed grain says where on the disk it belongs. */
+  readonly hasMarkers: boolean;
+  /** Whether the directory's place is in the footer at the end of the file only. */
+  readonly isDirectoryAtEnd: boolean;
   /** Whether GTE_ZEROED may be written. */
   readonly hasZeroedGrains: boolean;
   readonly hasRedundant: boolean;
@@ -97,6 +105,7 @@ export function decodeSparseHeader(sector: Uint8Array, file: string): SparseHead
   checkIdentity(view, file);
   checkFlags(view, flags, file);
   const isCompressed = (flags & SPARSEFLAG_COMPRESSED) !== 0;
+  if (isCompressed) checkCompression(view, file);
   return {
     version,
     flags,
@@ -107,6 +116,8 @@ export function decodeSparseHeader(sector: Uint8Array, file: string): SparseHead
     overHead: SparseExtentHeader.overHead.get(view, 0) * SECTOR_BYTES,
     uncleanShutdown: SparseExtentHeader.uncleanShutdown.get(view, 0) !== 0,
     isCompressed,
+    hasMarkers: (flags & SPARSEFLAG_EMBEDDED_LBA) !== 0,
+    isDirectoryAtEnd: SparseExtentHeader.gdOffset.get(view, 0) === GD_AT_END,
     hasZeroedGrains: version >= 2 && (flags & SPARSEFLAG_ZEROED_GRAIN) !== 0,
     hasRedundant: (flags & SPARSEFLAG_USE_REDUNDANT) !== 0,
     unknownFlags: flags & ~SPARSEFLAG_KNOWN,
@@ -154,6 +165,16 @@ function checkFlags(view: DataView, flags: number, file: string): void {
       `the newline test bytes are ${hex(found)} (${hex(NEWLINES)} expected); the file was damaged by a text-mode transfer, copy it again as binary`,
     );
   }
+}
+
+function checkCompression(view: DataView, file: string): void {
+  const algorithm = SparseExtentHeader.compressAlgorithm.get(view, 0);
+  if (algorithm === COMPRESSION_DEFLATE) return;
+  throw new VmdkError(
+    'VMDK_UNSUPPORTED',
+    file,
+    `its grains are compressed in a way that is not known (${algorithm}; ${COMPRESSION_DEFLATE}, deflate, expected)`,
+  );
 }
 
 function decodeGeometry(view: DataView, file: string): Geometry {

@@ -22,10 +22,14 @@ export type VmdkErrorCode =
   | 'VMDK_NO_DESCRIPTOR'
   | 'VMDK_NO_EXTENTS'
   | 'VMDK_MISSING_FILE'
+  | 'VMDK_OUTSIDE_FOLDER'
   | 'VMDK_FILE_USED_TWICE'
   | 'VMDK_CID_MISMATCH'
   | 'VMDK_CHAIN_LOOP'
-  | 'VMDK_CHAIN_TOO_LONG';
+  | 'VMDK_CHAIN_TOO_LONG'
+  | 'VMDK_BAD_ARCHIVE'
+  | 'VMDK_NO_DISK'
+  | 'VMDK_WHICH_DISK';
 
 /**
  * What is wrong with an image: which file, and what was found against what was expected. `errno`

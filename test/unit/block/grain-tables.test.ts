@@ -5,6 +5,7 @@ import { GrainBounds } from '../../../src/block/grain-bounds.js';
 import { GrainTables } from '../../../src/block/grain-tables.js';
 import { HostFile } from '../../../src/block/host-file.js';
 import { openImage } from '../../../src/block/open-image.js';
+import { newTableCodec } from '../../../src/block/table-codec.js';
 import { tempFolder } from '../../helpers/temp-folder.js';
 
 const GRAIN = 64 * 1024;
@@ -25,6 +26,7 @@ function openTables(): { write: (grain: number) => void; tables: GrainTables } {
   const tables = new GrainTables(
     extent.tables,
     file,
+    newTableCodec(extent.codec),
     new GrainBounds(extent.bounds, () => Infinity),
   );
   const write = (grain: number): void => {

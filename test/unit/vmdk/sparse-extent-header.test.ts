@@ -77,6 +77,8 @@ describe('decodeSparseHeader', () => {
       overHead: 2688 * SECTOR,
       uncleanShutdown: false,
       isCompressed: false,
+      hasMarkers: false,
+      isDirectoryAtEnd: false,
       hasZeroedGrains: false,
       hasRedundant: true,
       unknownFlags: 0,
@@ -91,7 +93,13 @@ describe('decodeSparseHeader', () => {
   test('tells flags and versions apart', () => {
     expect(decodeWith([72, 1, 1])).toMatchObject({ uncleanShutdown: true });
     expect(decodeWith([8, 4, 0x1])).toMatchObject({ hasRedundant: false });
-    expect(decodeWith([8, 4, 0x30001])).toMatchObject({ isCompressed: true });
+    const deflate: [number, 2, number] = [77, 2, 1];
+    const stream = { isCompressed: true, hasMarkers: true, isDirectoryAtEnd: false };
+    expect(decodeWith([8, 4, 0x30001], deflate)).toMatchObject(stream);
+    expect(decodeWith([8, 4, 0x10001], deflate)).toMatchObject({ ...stream, hasMarkers: false });
+    const atEnd: [number, 8, bigint] = [56, 8, 0xffff_ffff_ffff_ffffn];
+    expect(decodeWith([8, 4, 0x30001], deflate, atEnd)).toMatchObject({ isDirectoryAtEnd: true });
+    expect(() => decodeWith([8, 4, 0x30001])).toThrow(/compressed in a way that is not known/);
     expect(decodeWith([8, 4, 0x7])).toMatchObject({ hasZeroedGrains: false });
     expect(decodeWith([8, 4, 0x7], [4, 4, 2])).toMatchObject({ hasZeroedGrains: true });
     expect(decodeWith([8, 4, 0x3], [4, 4, 3])).toMatchObject({ hasZeroedGrains: false });

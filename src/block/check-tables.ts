@@ -1,0 +1,74 @@
+/**
+ * One pass over all tables of an extent when it is opened, so that a truncated or corrupt image is
+ * refused then and not in the middle of a copy.
+ */
+import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
+import { ENTRY_BYTES } from '../vmdk/layout.js';
+import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
+import { TABLE_DAMAGED } from './grain-tables.js';
+import { HostFile } from './host-file.js';
+import type { OpenedFile } from './opened-files.js';
+import { newTableCodec, placeOf, type TableCodecDescription } from './table-codec.js';
+
+/** Bytes of tables, as they are in memory, that are read at a time. */
+const CHECK_BYTES = 1024 * 1024;
+
+/** The tables of an extent, as its directories lead to them. */
+export interface TablesFound {
+  readonly codec: TableCodecDescription;
+  readonly tableEntries: number;
+  /** The primary directory, then the redundant one where there is one, as they are in memory. */
+  readonly directories: readonly Uint32Array[];
+  readonly bounds: GrainBoundsDescription;
+}
+
+/** What the pass over all tables found. */
+export interface TablesChecked {
+  /** Grains in use. */
+  readonly allocated: number;
+  /** Where the last of them in the file ends; 0 without one. */
+  readonly grainsEnd: number;
+  /** One byte a table: 1 where it leads nowhere. */
+  readonly unused: SharedArrayBuffer;
+}
+
+/**
+ * Reads every table once, neighbours in one read.
+ *
+ * @throws VmdkError for an entry that cannot be right
+ */
+export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked {
+  const { tableEntries } = found;
+  const bounds = new GrainBounds(found.bounds, () => file.length);
+  const codec = newTableCodec(found.codec);
+  const source = new HostFile(file);
+  const runMax = Math.max(1, Math.floor(CHECK_BYTES / (tableEntries * ENTRY_BYTES)));
+  const buffer = new Uint32Array(runMax * tableEntries);
+  const [primary, redundant] = found.directories;
+  const count = primary?.length ?? 0;
+  const entryOf = (table: number): number => {
+    const entry = primary?.[table] ?? 0;
+    return entry > TABLE_DAMAGED ? entry : (redundant?.[table] ?? 0);
+  };
+  const unused = new Uint8Array(new SharedArrayBuffer(count)).fill(1);
+  let allocated = 0;
+  let grainsEnd = 0;
+  for (let table = 0; table < count;) {
+    const entry = entryOf(table);
+    if (entry <= TABLE_DAMAGED) {
+      table += 1;
+      continue;
+    }
+    let run = 1;
+    while (run < runMax && entryOf(table + run) === entry + run * codec.tableStep) run += 1;
+    codec.read(source, buffer.subarray(0, run * tableEntries), placeOf(codec.tables, entry));
+    for (let index = 0; index < run; index++, table++) {
+      const words = buffer.subarray(index * tableEntries, (index + 1) * tableEntries);
+      const checked = bounds.check(words, table * tableEntries);
+      if (words.some((word) => word !== GTE_UNALLOCATED)) unused[table] = 0;
+      allocated += checked.allocated;
+      grainsEnd = Math.max(grainsEnd, checked.end);
+    }
+  }
+  return { allocated, grainsEnd, unused: unused.buffer };
+}

@@ -1,0 +1,145 @@
+/**
+ * Where an image file comes from, and where the files are that it names: extents beside a
+ * descriptor, the parent of a child.
+ *
+ * A descriptor is data from somebody else, and can name anything. So what it names has to lie in the
+ * folder of the image that the user named, or below it, when links have been followed; anything else
+ * only with the user's word (CVE-2022-47951 was a descriptor that named /etc/passwd). An image that
+ * was moved still names its files where they were, often on another system: they are also looked for
+ * beside it.
+ */
+import { readlinkSync, realpathSync, statSync, type Stats } from 'node:fs';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import { assertKind, type OpenedFile, type OpenedFiles } from './opened-files.js';
+import type { OpenPolicy } from './open-policy.js';
+
+/** A file of an image, not open yet. */
+export interface FileSource {
+  /** For messages. */
+  readonly path: string;
+  /** Why nothing that comes from there can be written; undefined where it can. */
+  readonly readOnlyReason: string | undefined;
+
+  /** Opens the file for reading. */
+  open(): OpenedFile;
+
+  /**
+   * The file that this one calls `name`, as an extent or as its parent; undefined where there is
+   * none.
+   *
+   * @throws VmdkError VMDK_OUTSIDE_FOLDER, VMDK_NOT_A_FILE; the system's error
+   */
+  find(name: string, as: 'extent' | 'parent'): FileSource | undefined;
+}
+
+/** A file of the host. */
+export class HostSource implements FileSource {
+  readonly path: string;
+  readonly readOnlyReason = undefined;
+  readonly #files: OpenedFiles;
+  readonly #policy: OpenPolicy;
+  /** Real folders in which everything has to lie. */
+  readonly #roots: readonly string[];
+  readonly #isDevice: boolean;
+  readonly #isTrusted: boolean;
+
+  private constructor(
+    files: OpenedFiles,
+    path: string,
+    policy: OpenPolicy,
+    found: { readonly roots: readonly string[]; readonly isDevice: boolean } | undefined,
+  ) {
+    this.path = path;
+    this.#files = files;
+    this.#policy = policy;
+    this.#roots = found?.roots ?? this.#folders().map((folder) => realpathSync(folder));
+    this.#isDevice = found?.isDevice ?? false;
+    this.#isTrusted = found === undefined || found.isDevice || policy.allowOutside;
+  }
+
+  /**
+   * The image file that the user named: it is opened wherever it is.
+   *
+   * @throws the system's error
+   */
+  static named(files: OpenedFiles, path: string, policy: OpenPolicy): HostSource {
+    return new HostSource(files, path, policy, undefined);
+  }
+
+  open(): OpenedFile {
+    const file = this.#files.open(this.path, this.#isDevice);
+    // What was found inside may have been replaced by a link to somewhere else since.
+    if (this.#isTrusted || this.#isInside(readlinkSync(`/proc/self/fd/${file.fd}`))) return file;
+    throw new VmdkError('VMDK_OUTSIDE_FOLDER', this.path, 'was replaced while it was being opened');
+  }
+
+  find(name: string, as: 'extent' | 'parent'): FileSource | undefined {
+    const allowDevice = as === 'extent' && this.#policy.allowDevices;
+    const found = this.#candidates(name).flatMap((path) => {
+      const stats = statIfThere(path);
+      return stats === undefined ? [] : [{ path, stats }];
+    });
+    const chosen = found.find(({ path, stats }) => {
+      assertKind(stats, path, allowDevice);
+      if (stats.isBlockDevice() || this.#policy.allowOutside) return true;
+      return this.#isInside(realpathSync(path));
+    });
+    if (chosen !== undefined) {
+      const place = { roots: this.#roots, isDevice: chosen.stats.isBlockDevice() };
+      return new HostSource(this.#files, chosen.path, this.#policy, place);
+    }
+    const [outside] = found;
+    if (outside === undefined) return undefined;
+    throw new VmdkError(
+      'VMDK_OUTSIDE_FOLDER',
+      this.path,
+      `its ${as} ${JSON.stringify(name)} is ${realpathSync(outside.path)}, outside the image's folder ${this.#roots[0] ?? ''}; if that is meant, mount with --allow-outside`,
+    );
+  }
+
+  /** The folder of the file as it was named, and that of the file that the name is a link to. */
+  #folders(): string[] {
+    return [...new Set([dirname(resolve(this.path)), dirname(realpathSync(this.path))])];
+  }
+
+  /** Where `name` may be: as it stands, with a Windows path's separators, beside this file. */
+  #candidates(name: string): string[] {
+    const names = [name];
+    const slashed = name.replaceAll('\\', '/');
+    if (slashed !== name) names.push(slashed);
+    if (slashed.includes('/')) {
+      const file = basename(slashed);
+      const folder = basename(dirname(slashed));
+      names.push(file);
+      // A linked clone lies beside the folder of its base.
+      if (folder !== '') names.push(join('..', folder, file));
+    }
+    const folders = this.#folders();
+    const paths = names.flatMap((each) =>
+      isAbsolute(each) ? [each] : folders.map((folder) => join(folder, each)),
+    );
+    return [...new Set(paths)];
+  }
+
+  #isInside(real: string): boolean {
+    return this.#roots.some((root) => {
+      // Everything is below the root directory: an image there stands for what lies right beside it.
+      if (root === sep) return dirname(real) === sep;
+      const way = relative(root, real);
+      return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+    });
+  }
+}
+
+/** Errors that mean that a name cannot be that of a file. */
+const NO_FILE: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP'];
+
+function statIfThere(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && NO_FILE.includes(error.code)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,144 @@
+/** Opening a hosted sparse extent: its header against its line, directories and all tables. */
+import { alignUp } from '../binary/alignment.js';
+import { tableBytes, tableCount } from '../vmdk/layout.js';
+import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../vmdk/limits.js';
+import { SparseExtentHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import { checkTables } from './check-tables.js';
+import {
+  assertCovered,
+  checkedSparse,
+  type CheckedExtent,
+  type ExtentPlace,
+  type ExtentUse,
+} from './checked-extent.js';
+import { readDirectories, type Area, type Directories } from './directories.js';
+import { describeAllocator } from './grain-allocator.js';
+import { sectorBounds } from './grain-bounds.js';
+import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import type { HeaderWrite } from './sparse-extent.js';
+import { SECTOR_SCALE } from './table-codec.js';
+
+/** The version that a header with change tracking has. */
+const TRACKED_VERSION = 3;
+
+/**
+ * Checks an extent at `place` of the disk; `files` counts its tables.
+ *
+ * @throws VmdkError that says what is wrong with it
+ */
+export function checkHosted(
+  files: OpenedFiles,
+  file: OpenedFile,
+  header: SparseHeader,
+  place: ExtentPlace,
+  use: ExtentUse,
+): CheckedExtent {
+  assertCovered(file, header.capacity, header.grainBytes, place.size);
+  if (header.overHead > file.length) {
+    throw new VmdkError(
+      'VMDK_TRUNCATED',
+      file.path,
+      `its metadata ends at byte ${header.overHead}, but the file has only ${file.length} bytes; it is truncated`,
+    );
+  }
+  files.claimTables(tableCount(header), file.path);
+  const offsets = header.hasRedundant ? [header.gdOffset, header.rgdOffset] : [header.gdOffset];
+  const directories = readDirectories(file, {
+    geometry: header,
+    offsets,
+    reserved: headerAreas(header),
+  });
+  if (!use.readOnly) assertWritable(file, header, directories, use);
+  const { grainBytes, tableEntries } = header;
+  const tables = {
+    codec: { kind: 'sectors', tableEntries } as const,
+    tableEntries,
+    directories: directories.entries,
+    bounds: sectorBounds(file.path, header, directories.metadata),
+  };
+  const checked = checkTables(file, tables);
+  // Grains need not be aligned, and the last one may be cut short by the end of the file.
+  const end = alignUp(Math.max(file.length, checked.grainsEnd), grainBytes);
+  return checkedSparse({
+    file,
+    place,
+    tables,
+    checked,
+    isUnclean: header.uncleanShutdown,
+    allocator: describeAllocator(
+      {
+        path: file.path,
+        grainBytes,
+        tableBytes: tableBytes(header),
+        tables: SECTOR_SCALE,
+        limit: SPARSE_FILE_BYTES_MAX,
+        full: { code: 'EFBIG', reason: 'a sparse extent cannot grow past 2 TiB' },
+        hasTableArea: false,
+      },
+      { end, allocated: checked.allocated },
+    ),
+    record: { kind: 'none' },
+    isSpaceFresh: true,
+    directoryOffsets: directories.offsets,
+    hasZeroedGrains: header.hasZeroedGrains,
+    ...headerWrites(header),
+  });
+}
+
+/** What the header and the descriptor of a hosted extent take up. */
+export function headerAreas(header: SparseHeader): Area[] {
+  return [
+    { start: 0, length: SECTOR_BYTES },
+    { start: header.descriptorOffset, length: header.descriptorBytes },
+  ];
+}
+
+function assertWritable(
+  file: OpenedFile,
+  header: SparseHeader,
+  directories: Directories,
+  use: ExtentUse,
+): void {
+  if (directories.damage !== undefined) {
+    throw new VmdkError(
+      'VMDK_BAD_DIRECTORY',
+      file.path,
+      `${directories.damage}; it can be mounted with -o ro`,
+    );
+  }
+  if (header.version >= TRACKED_VERSION && !use.dropChangeTracking) {
+    throw changeTracked(file.path, `header version ${header.version} means that changes`);
+  }
+  if (header.unknownFlags !== 0) {
+    throw new VmdkError(
+      'VMDK_READ_ONLY',
+      file.path,
+      `its header has flags that are not known (0x${header.unknownFlags.toString(16)}); it can be mounted with -o ro`,
+    );
+  }
+}
+
+/** The refusal to write to an image whose changes are tracked; `what` ends in `changes`. */
+export function changeTracked(path: string, what: string): VmdkError {
+  return new VmdkError(
+    'VMDK_READ_ONLY',
+    path,
+    `${what} are tracked for incremental backups, which writing would falsify; mount with -o ro, or with --drop-change-tracking (the next backup has to be a full one)`,
+  );
+}
+
+/** The extent is in use from the first write to a clean end, and no longer tracked. */
+function headerWrites(header: SparseHeader): {
+  firstWrites: HeaderWrite[];
+  lastWrites: HeaderWrite[];
+} {
+  const { uncleanShutdown, version } = SparseExtentHeader;
+  const firstWrites = [{ position: uncleanShutdown.offset, bytes: Uint8Array.of(1) }];
+  if (header.version >= TRACKED_VERSION) {
+    const bytes = Uint8Array.of(header.hasZeroedGrains ? 2 : 1, 0, 0, 0);
+    firstWrites.push({ position: version.offset, bytes });
+  }
+  const clean = { position: uncleanShutdown.offset, bytes: Uint8Array.of(0) };
+  return { firstWrites, lastWrites: header.uncleanShutdown ? [] : [clean] };
+}

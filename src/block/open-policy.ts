@@ -1,0 +1,26 @@
+/** What the user allows when an image is opened. */
+export interface OpenPolicy {
+  readonly readOnly: boolean;
+  /** Whether extents and parents may lie outside the folder of the image. */
+  readonly allowOutside: boolean;
+  /** Whether an extent may be a block device. */
+  readonly allowDevices: boolean;
+  /** Whether a parent may be used that was modified after its child was made. */
+  readonly force: boolean;
+  /** Whether change tracking, which writing would falsify, may be ended by the first write. */
+  readonly dropChangeTracking: boolean;
+}
+
+/** The options of a policy; what is not said is not allowed, and the image is opened for writing. */
+export type OpenPermissions = Partial<OpenPolicy>;
+
+/** The policy that `permissions` make. */
+export function policyOf(permissions: OpenPermissions): OpenPolicy {
+  return {
+    readOnly: permissions.readOnly ?? false,
+    allowOutside: permissions.allowOutside ?? false,
+    allowDevices: permissions.allowDevices ?? false,
+    force: permissions.force ?? false,
+    dropChangeTracking: permissions.dropChangeTracking ?? false,
+  };
+}

@@ -1,0 +1,175 @@
+/**
+ * Opening a seSparse extent. Grains, tables, the bitmap of grains in use and the map back from grains
+ * to the disk each have a region of their own, whose places the header gives; the directory leads to
+ * tables by number.
+ *
+ * New grains go behind the last one that the bitmap or a table knows: a grain that ESXi freed is left
+ * alone, because an unmapped entry may still name it.
+ */
+import { intervalsOf } from '../binary/intervals.js';
+import { grainCount, tableCount } from '../vmdk/layout.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
+import {
+  decodeSeSparseHeader,
+  decodeVolatileHeader,
+  type SeSparseHeader,
+  type SeSparseVolatile,
+} from '../vmdk/se-sparse-header.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import { newRecordEnds } from './allocation-record.js';
+import { checkTables } from './check-tables.js';
+import {
+  assertCovered,
+  checkedSparse,
+  type CheckedExtent,
+  type ExtentPlace,
+  type ExtentUse,
+} from './checked-extent.js';
+import { readBytes } from './find-descriptor.js';
+import { describeAllocator } from './grain-allocator.js';
+import { TABLE_MISSING } from './grain-tables.js';
+import { HostFile } from './host-file.js';
+import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { decodeSeSparseDirectory, SeSparseCodec } from './se-sparse-codec.js';
+import { entryFor, placeOf } from './table-codec.js';
+
+/** Bytes of the bitmap looked at in one piece, from its end. */
+const BITMAP_BYTES = 1024 * 1024;
+
+/**
+ * Checks an extent at `place` of the disk; `files` counts its tables.
+ *
+ * @throws VmdkError that says what is wrong with it
+ */
+export function checkSeSparse(
+  files: OpenedFiles,
+  file: OpenedFile,
+  place: ExtentPlace,
+  use: ExtentUse,
+): CheckedExtent {
+  const header = decodeSeSparseHeader(readBytes(file, 0, SECTOR_BYTES), file.path);
+  const sector = readBytes(file, header.volatileOffset, SECTOR_BYTES);
+  const state = decodeVolatileHeader(sector, file.path);
+  assertJournalEmpty(file, state);
+  assertCovered(file, header.capacity, header.grainBytes, place.size);
+  const count = tableCount(header);
+  files.claimTables(count, file.path);
+  const directory = readDirectory(file, header, count);
+  if (!use.readOnly) assertWritable(file, header, state, directory);
+  const { grainBytes, tableEntries } = header;
+  const scales = new SeSparseCodec(header);
+  const tables = {
+    codec: { kind: 'seSparse', header } as const,
+    tableEntries,
+    directories: [directory],
+    bounds: {
+      path: file.path,
+      grainBytes,
+      footprint: grainBytes,
+      places: scales.grains,
+      grainCount: grainCount(header),
+      metadata: intervalsOf(Float64Array.of(0), header.grains.offset),
+    },
+  };
+  const checked = checkTables(file, tables);
+  const end = Math.max(checked.grainsEnd, use.readOnly ? 0 : bitmapEnd(file, header));
+  const tablesStart = header.tables.offset + state.freeTableNumber * header.tableBytes;
+  const tableArea = { start: tablesStart, end: header.tables.offset + header.tables.length };
+  return checkedSparse({
+    file,
+    place,
+    tables,
+    checked,
+    isUnclean: false,
+    allocator: describeAllocator(
+      {
+        path: file.path,
+        grainBytes,
+        tableBytes: header.tableBytes,
+        tables: scales.tables,
+        limit: header.grains.offset + header.grains.length,
+        full: { code: 'ENOSPC', reason: 'every grain of the seSparse extent was used' },
+        hasTableArea: true,
+      },
+      { end, allocated: checked.allocated, tableArea },
+    ),
+    record: { kind: 'seSparse', header, written: newRecordEnds(end, tablesStart) },
+    isSpaceFresh: false,
+    directoryOffsets: [header.directory.offset],
+    hasZeroedGrains: true,
+    firstWrites: [],
+    lastWrites: [],
+  });
+}
+
+/** What waits in the journal is newer than what the tables say. */
+function assertJournalEmpty(file: OpenedFile, state: SeSparseVolatile): void {
+  if (!state.replayJournal) return;
+  throw new VmdkError(
+    'VMDK_UNSUPPORTED',
+    file.path,
+    'its journal has changes that ESXi did not finish, which only ESXi can replay; open the disk there once, or consolidate it',
+  );
+}
+
+/** @throws VmdkError for an entry that leads outside the region of tables or the file */
+function readDirectory(file: OpenedFile, header: SeSparseHeader, count: number): Uint32Array {
+  const wide = new Uint32Array(2 * count);
+  const bytes = new Uint8Array(wide.buffer);
+  new HostFile(file).read(bytes, 0, bytes.length, header.directory.offset);
+  const directory = decodeSeSparseDirectory(wide, file.path);
+  const { tables } = new SeSparseCodec(header);
+  const end = Math.min(file.length, header.tables.offset + header.tables.length);
+  directory.forEach((entry, index) => {
+    if (entry === TABLE_MISSING) return;
+    const start = placeOf(tables, entry);
+    if (start + header.tableBytes <= end) return;
+    throw new VmdkError(
+      'VMDK_BAD_DIRECTORY',
+      file.path,
+      `entry ${index} of the grain directory leads to a table at byte ${start}, tables end at byte ${end}; the image is truncated or corrupt`,
+    );
+  });
+  return directory;
+}
+
+/** New tables are numbered on from the volatile header: one in use must not come up again. */
+function assertWritable(
+  file: OpenedFile,
+  header: SeSparseHeader,
+  state: SeSparseVolatile,
+  directory: Uint32Array,
+): void {
+  const { tables } = new SeSparseCodec(header);
+  const used = directory.filter((entry) => entry !== TABLE_MISSING).sort();
+  const next = header.tables.offset + state.freeTableNumber * header.tableBytes;
+  const shared = used.find((entry, index) => entry === used[index + 1]);
+  const last = used.at(-1);
+  const isNumbered =
+    Number.isSafeInteger(state.freeTableNumber) &&
+    next <= header.tables.offset + header.tables.length &&
+    (last === undefined || last < entryFor(tables, next));
+  if (shared === undefined && isNumbered) return;
+  const reason =
+    shared === undefined
+      ? `the number of the next grain table, ${state.freeTableNumber}, is not that of a free one`
+      : 'two entries of the grain directory lead to one table';
+  throw new VmdkError('VMDK_BAD_DIRECTORY', file.path, `${reason}; it can be mounted with -o ro`);
+}
+
+/** Where the last grain ends that the bitmap has as used; the start of the grains without one. */
+function bitmapEnd(file: OpenedFile, header: SeSparseHeader): number {
+  const { freeBitmap, grainBytes, grains } = header;
+  const count = Math.floor(grains.length / grainBytes);
+  const bytes = Math.min(freeBitmap.length, Math.ceil(count / 8));
+  for (let end = bytes; end > 0; end -= BITMAP_BYTES) {
+    const start = Math.max(0, end - BITMAP_BYTES);
+    const bits = readBytes(file, freeBitmap.offset + start, end - start);
+    const last = bits.findLastIndex((byte) => byte !== 0);
+    if (last < 0) continue;
+    const highest = 31 - Math.clz32(bits[last] ?? 0);
+    const index = (start + last) * 8 + highest;
+    return grains.offset + Math.min(index + 1, count) * grainBytes;
+  }
+  return grains.offset;
+}

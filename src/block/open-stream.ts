@@ -1,0 +1,95 @@
+/**
+ * Opening a streamOptimized extent. Where the front header leaves the directory to the end of the
+ * file, the footer is the header that counts. The pass over all tables sees to it that every grain
+ * begins inside the file; whether it can be inflated shows when it is read.
+ */
+import { alignDown } from '../binary/alignment.js';
+import { grainCount, tableBytes, tableCount } from '../vmdk/layout.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { decodeSparseHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
+import { findFooter, FOOTER_BYTES } from '../vmdk/stream-marker.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import { checkTables } from './check-tables.js';
+import { assertCovered, type CheckedExtent, type ExtentPlace } from './checked-extent.js';
+import { readDirectories } from './directories.js';
+import { readBytes } from './find-descriptor.js';
+import { describeTables } from './grain-tables.js';
+import { headerAreas } from './open-hosted.js';
+import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { SECTOR_SCALE } from './table-codec.js';
+
+/** How much of the end of a file is searched for the footer: some programs leave bytes behind it. */
+const FOOTER_SEARCH_BYTES = 1024 * 1024;
+
+/**
+ * Checks a stream at `place` of the disk; `files` counts its tables.
+ *
+ * @param front the header at the start of the file
+ * @throws VmdkError that says what is wrong with it
+ */
+export function checkStream(
+  files: OpenedFiles,
+  file: OpenedFile,
+  front: SparseHeader,
+  place: ExtentPlace,
+): CheckedExtent {
+  const header = front.isDirectoryAtEnd ? readFooter(file, front) : front;
+  const { grainBytes, tableEntries } = header;
+  assertCovered(file, header.capacity, grainBytes, place.size);
+  const count = tableCount(header);
+  files.claimTables(count, file.path);
+  // The redundant tables of such files are never newer, and nobody writes them.
+  const plan = { geometry: header, offsets: [header.gdOffset], reserved: headerAreas(front) };
+  const directories = readDirectories(file, plan);
+  const bounds = {
+    path: file.path,
+    grainBytes,
+    footprint: SECTOR_BYTES,
+    places: SECTOR_SCALE,
+    grainCount: grainCount(header),
+    metadata: directories.metadata,
+  };
+  const codec = { kind: 'sectors', tableEntries } as const;
+  const { entries } = directories;
+  const found = checkTables(file, { codec, tableEntries, bounds, directories: entries });
+  const lastGrainBytes = header.capacity - (bounds.grainCount - 1) * grainBytes;
+  return {
+    kind: 'stream',
+    grainBytes,
+    tableCount: count,
+    tableBytes: tableBytes(header),
+    isUnclean: false,
+    describe: (slots, { cache, id }) => ({
+      kind: 'stream',
+      ...place,
+      file,
+      fileLength: file.length,
+      grainBytes,
+      lastGrainBytes: Math.min(lastGrainBytes, place.size % grainBytes || grainBytes),
+      hasMarkers: header.hasMarkers,
+      allocated: found.allocated,
+      bounds,
+      tables: describeTables({ tableCount: count, tableEntries }, slots, entries, found.unused),
+      cache,
+      id,
+    }),
+  };
+}
+
+function readFooter(file: OpenedFile, front: SparseHeader): SparseHeader {
+  const end = alignDown(file.length, SECTOR_BYTES);
+  const length = Math.min(end, FOOTER_SEARCH_BYTES);
+  const tail = readBytes(file, end - length, length);
+  const at = findFooter(tail);
+  const isThere = at !== undefined && end - length + at - SECTOR_BYTES >= SECTOR_BYTES;
+  const footer = isThere
+    ? decodeSparseHeader(tail.subarray(at, at + SECTOR_BYTES), file.path)
+    : undefined;
+  if (footer !== undefined && !footer.isDirectoryAtEnd && footer.isCompressed) return footer;
+  const needed = front.capacity === 0 ? '' : `, a disk of ${front.capacity} bytes`;
+  throw new VmdkError(
+    'VMDK_TRUNCATED',
+    file.path,
+    `a stream${needed}, whose footer of ${FOOTER_BYTES} bytes is not at the end of the file (${file.length} bytes); it is truncated, copy or export it again`,
+  );
+}

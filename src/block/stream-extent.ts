@@ -1,0 +1,213 @@
+/**
+ * A streamOptimized extent: grains are compressed, one behind the other, and cannot be changed in
+ * place. It is only read.
+ *
+ * A read inflates each grain it touches, in the thread that serves it, so as many grains are
+ * inflated at a time as there are threads. What a request takes whole is handed over and forgotten,
+ * the kernel keeps it; a grain of which it takes a part is kept for the next request, in a cache that
+ * all threads share. What leads the grain is held against the table: where it belongs, how long it
+ * is. A grain that does not inflate to its size fails those who read it, and nobody else.
+ */
+import { inflateSync } from 'node:zlib';
+import { systemError } from '../errno.js';
+import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
+import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
+import { decodeGrainLead, LEAD_BYTES_MAX } from '../vmdk/stream-marker.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import { Beneath } from './beneath.js';
+import type { BlockDevice } from './block-device.js';
+import type { Extent } from './extent.js';
+import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
+import { GrainCache, type GrainCacheDescription } from './grain-cache.js';
+import { GrainMap } from './grain-map.js';
+import { GrainTables, type GrainTablesDescription } from './grain-tables.js';
+import { HostFile, type HostFileDescription } from './host-file.js';
+import type { LayerState } from './layer-state.js';
+import { newTableCodec, placeOf, SECTOR_SCALE } from './table-codec.js';
+
+/** A stream extent as it travels between threads; bytes. */
+export interface StreamExtentDescription {
+  readonly kind: 'stream';
+  readonly start: number;
+  readonly size: number;
+  readonly file: HostFileDescription;
+  readonly fileLength: number;
+  readonly grainBytes: number;
+  /** Bytes that the last grain has to inflate to at least; the others are whole. */
+  readonly lastGrainBytes: number;
+  /** Whether what leads a grain says where it belongs. */
+  readonly hasMarkers: boolean;
+  /** Grains in use. */
+  readonly allocated: number;
+  readonly bounds: GrainBoundsDescription;
+  readonly tables: GrainTablesDescription;
+  /** Shared with the other stream extents of the image, in which this one is `id`. */
+  readonly cache: GrainCacheDescription;
+  readonly id: number;
+}
+
+/**
+ * A compressed grain takes at most this many times its size and a sector; incompressible data takes
+ * a few bytes more than itself.
+ */
+const COMPRESSED_MAX = 2;
+
+/** A compressed grain with what leads it; one for each thread. */
+const COMPRESSED = Buffer.alloc(
+  COMPRESSED_MAX * GRAIN_SECTORS_MAX * SECTOR_BYTES + SECTOR_BYTES + LEAD_BYTES_MAX,
+);
+
+export class StreamExtent implements Extent {
+  readonly start: number;
+  readonly size: number;
+  readonly #description: StreamExtentDescription;
+  readonly #file: HostFile;
+  readonly #map: GrainMap;
+  readonly #beneath: Beneath;
+  readonly #cache: GrainCache;
+
+  constructor(
+    description: StreamExtentDescription,
+    parent: BlockDevice | undefined,
+    state: LayerState,
+  ) {
+    const { bounds, fileLength, grainBytes, tables } = description;
+    this.start = description.start;
+    this.size = description.size;
+    this.#description = description;
+    this.#file = new HostFile(description.file);
+    this.#beneath = new Beneath(parent, description.start);
+    this.#cache = new GrainCache(description.cache);
+    const codec = newTableCodec({ kind: 'sectors', tableEntries: tables.tableEntries });
+    const checked = new GrainBounds(bounds, () => fileLength);
+    const grainTables = new GrainTables(tables, this.#file, codec, checked);
+    this.#map = new GrainMap(grainTables, this.#beneath, state, grainBytes);
+  }
+
+  read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
+    const { grainBytes } = this.#description;
+    for (let done = 0; done < length;) {
+      const at = offset + done;
+      const grain = Math.floor(at / grainBytes);
+      const entry = this.#map.entry(grain);
+      const count = Math.min(length - done, (grain + 1) * grainBytes - at);
+      const to = targetOffset + done;
+      if (isAllocated(entry)) this.#readGrain(target, to, count, at, entry);
+      else if (entry === GTE_ZEROED) target.fill(0, to, to + count);
+      else this.#beneath.read(target, to, count, at);
+      done += count;
+    }
+  }
+
+  /** Copies `length` bytes at `at`, inside the allocated grain of `entry`, to `target`. */
+  #readGrain(
+    target: Uint8Array,
+    targetOffset: number,
+    length: number,
+    at: number,
+    entry: number,
+  ): void {
+    const { grainBytes, id } = this.#description;
+    const grain = Math.floor(at / grainBytes);
+    const from = at - grain * grainBytes;
+    if (this.#cache.read(id, grain, from, target, targetOffset, length)) return;
+    const bytes = this.#inflate(grain, placeOf(SECTOR_SCALE, entry));
+    const end = Math.min(from + length, bytes.length);
+    if (end > from) target.set(bytes.subarray(from, end), targetOffset);
+    // Behind a last grain that is stored short.
+    const there = Math.max(0, end - from);
+    target.fill(0, targetOffset + there, targetOffset + length);
+    if (length < grainBytes && bytes.length === grainBytes) this.#cache.keep(id, grain, bytes);
+  }
+
+  /** @throws VmdkError VMDK_BAD_GRAIN; the system's error */
+  #inflate(grain: number, place: number): Uint8Array {
+    const { bounds, grainBytes, lastGrainBytes } = this.#description;
+    const data = this.#readCompressed(grain, place);
+    let bytes: Uint8Array;
+    try {
+      // In one piece, and a grain that wants to be larger is an error before it is.
+      bytes = inflateSync(data, { chunkSize: grainBytes + 64, maxOutputLength: grainBytes });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw this.#bad(grain, place, `cannot be inflated: ${reason}`, { cause: error });
+    }
+    const wanted = grain === bounds.grainCount - 1 ? lastGrainBytes : grainBytes;
+    if (bytes.length >= wanted) return bytes;
+    throw this.#bad(grain, place, `inflates to ${bytes.length} bytes (${wanted} expected)`);
+  }
+
+  /** The compressed data of a grain, in memory that the next call uses again. */
+  #readCompressed(grain: number, place: number): Uint8Array {
+    const { fileLength, grainBytes, hasMarkers } = this.#description;
+    const there = fileLength - place;
+    if (there < LEAD_BYTES_MAX) throw this.#bad(grain, place, 'is cut off by the end of the file');
+    // Most grains are there with the first read.
+    const guess = Math.min(Math.max(grainBytes, SECTOR_BYTES), there);
+    this.#file.read(COMPRESSED, 0, guess, place);
+    const sizeMax = COMPRESSED_MAX * grainBytes + SECTOR_BYTES;
+    const lead = decodeGrainLead(COMPRESSED, hasMarkers, sizeMax);
+    if (lead.offset !== undefined && lead.offset !== grain * grainBytes) {
+      throw this.#bad(grain, place, `is marked as that of offset ${lead.offset} of the extent`);
+    }
+    const limit = Math.min(sizeMax, there - lead.length);
+    const size = lead.size ?? limit;
+    if (size === 0 || size > limit) {
+      throw this.#bad(grain, place, `has ${size} compressed bytes (1 to ${limit} expected)`);
+    }
+    const end = lead.length + size;
+    if (end > guess) this.#file.read(COMPRESSED, guess, end - guess, place + guess);
+    return COMPRESSED.subarray(lead.length, end);
+  }
+
+  #bad(grain: number, place: number, what: string, options?: ErrorOptions): VmdkError {
+    const offset = this.start + grain * this.#description.grainBytes;
+    return new VmdkError(
+      'VMDK_BAD_GRAIN',
+      this.#file.path,
+      `grain ${grain} (disk offset ${offset}) at byte ${place} ${what}; the image is corrupt`,
+      options,
+    );
+  }
+
+  write(): never {
+    throw this.#refusal();
+  }
+
+  zero(): never {
+    throw this.#refusal();
+  }
+
+  #refusal(): NodeJS.ErrnoException {
+    return systemError('EROFS', `${this.#file.path}: compressed grains cannot be changed in place`);
+  }
+
+  holds(offset: number, length: number): boolean {
+    return this.#map.holds(offset, length);
+  }
+
+  nextData(offset: number, limit: number): number {
+    return this.#map.nextData(offset, limit);
+  }
+
+  nextHole(offset: number, limit: number): number {
+    return this.#map.nextHole(offset, limit);
+  }
+
+  /** What a copy takes up: programs compare it with the size to see whether there are holes. */
+  allocatedBytes(): number {
+    return this.#description.allocated * this.#description.grainBytes;
+  }
+
+  flush(): void {
+    // Nothing is ever written.
+  }
+
+  finish(): void {
+    // Nothing was written.
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * What stands between and before the data of a streamOptimized extent (Virtual Disk Format 5.0,
+ * "Stream-Optimized Compressed Sparse Extents"). Everything begins at a sector. A compressed grain
+ * is led by its place on the disk and its length; any other marker has a length of 0, a type, and
+ * fills a sector: a table, the directory or the footer follows it.
+ */
+import { struct, u32, u64, viewOf } from '../binary/struct.js';
+import { SECTOR_BYTES } from './limits.js';
+
+/** Leads a compressed grain whose extent has markers; `lba` in sectors of the extent. */
+const GrainMarker = struct('GrainMarker', 12, { lba: u64, size: u32 });
+
+/** Leads a compressed grain of some extents without markers. */
+const SizeMarker = struct('SizeMarker', 4, { size: u32 });
+
+/** A marker that is no grain's; `value` is the sectors that follow. */
+const Marker = struct('Marker', 16, { value: u64, size: u32, type: u32 });
+
+const MARKER_EOS = 0;
+const MARKER_FOOTER = 3;
+
+/** The directory's offset in a header that leaves it to the footer, in sectors. */
+export const GD_AT_END = 2 ** 64 - 1;
+
+/** Sectors that the end of a stream takes: footer marker, footer, end-of-stream marker. */
+export const FOOTER_BYTES = 3 * SECTOR_BYTES;
+
+/** Most bytes before the data of a grain, and the least that a grain takes. */
+export const LEAD_BYTES_MAX = GrainMarker.byteLength;
+
+/** What leads a compressed grain. */
+export interface GrainLead {
+  /** Offset on the extent in bytes; undefined where the extent has no markers. */
+  readonly offset: number | undefined;
+  /** Bytes before the data. */
+  readonly length: number;
+  /** Bytes of compressed data; undefined where nothing but the data says where it ends. */
+  readonly size: number | undefined;
+}
+
+/**
+ * Decodes what leads a grain, from its first bytes. Without markers there are two ways, for which
+ * no writer is known: QEMU reads a bare zlib stream, others one behind its length.
+ *
+ * @param sizeMax bytes that compressed data takes at most
+ */
+export function decodeGrainLead(
+  bytes: Uint8Array,
+  hasMarkers: boolean,
+  sizeMax: number,
+): GrainLead {
+  const view = viewOf(bytes);
+  if (hasMarkers) {
+    const offset = GrainMarker.lba.get(view, 0) * SECTOR_BYTES;
+    return { offset, length: GrainMarker.byteLength, size: GrainMarker.size.get(view, 0) };
+  }
+  const size = SizeMarker.size.get(view, 0);
+  const length = SizeMarker.byteLength;
+  const hasSize = size <= sizeMax && isZlibHeader(view.getUint16(length, false));
+  return hasSize ? { offset: undefined, length, size } : BARE;
+}
+
+const BARE: GrainLead = { offset: undefined, length: 0, size: undefined };
+
+/** Whether a zlib stream may begin with these two bytes (RFC 1950: deflate, and a check by 31). */
+function isZlibHeader(start: number): boolean {
+  return ((start >> 8) & 0x0f) === 8 && start % 31 === 0;
+}
+
+/**
+ * Where the footer begins in `tail`, the last bytes of a stream in whole sectors: the last footer
+ * marker with a footer and an end-of-stream marker behind it, because some programs leave bytes
+ * behind the end. Undefined where there is none.
+ */
+export function findFooter(tail: Uint8Array): number | undefined {
+  const view = viewOf(tail);
+  const isMarker = (at: number, type: number): boolean =>
+    Marker.size.get(view, at) === 0 && Marker.type.get(view, at) === type;
+  for (let at = tail.length - FOOTER_BYTES; at >= 0; at -= SECTOR_BYTES) {
+    const isEnd = isMarker(at + 2 * SECTOR_BYTES, MARKER_EOS);
+    if (isEnd && isMarker(at, MARKER_FOOTER)) return at + SECTOR_BYTES;
+  }
+  return undefined;
+}
