@@ -20,6 +20,8 @@ export interface FileSource {
   readonly path: string;
   /** Why nothing that comes from there can be written; undefined where it can. */
   readonly readOnlyReason: string | undefined;
+  /** Its name in the archive that it is in; undefined where it is in none. */
+  readonly member: string | undefined;
 
   /** Opens the file for reading. */
   open(): OpenedFile;
@@ -37,6 +39,7 @@ export interface FileSource {
 export class HostSource implements FileSource {
   readonly path: string;
   readonly readOnlyReason = undefined;
+  readonly member = undefined;
   readonly #files: OpenedFiles;
   readonly #policy: OpenPolicy;
   /** Real folders in which everything has to lie. */
@@ -94,7 +97,7 @@ export class HostSource implements FileSource {
     throw new VmdkError(
       'VMDK_OUTSIDE_FOLDER',
       this.path,
-      `its ${as} ${JSON.stringify(name)} is ${realpathSync(outside.path)}, outside the image's folder ${this.#roots[0] ?? ''}; if that is meant, mount with --allow-outside`,
+      `its ${as} ${JSON.stringify(name)} is ${realpathSync(outside.path)}, outside the image's folder ${this.#roots[0] ?? ''}; if that is meant, allow it with --allow-outside`,
     );
   }
 

@@ -73,9 +73,11 @@ export class HostFile {
     return Math.min(fstatSync(this.#fd).size, this.#end) - this.#start;
   }
 
-  /** Bytes that the file takes up on the host. */
+  /** Bytes that the file takes up on the host; Infinity for a device, which is all there. */
   allocatedBytes(): number {
-    return fstatSync(this.#fd).blocks * BLOCK_BYTES;
+    const stats = fstatSync(this.#fd);
+    if (stats.isBlockDevice()) return Infinity;
+    return Math.min(stats.blocks * BLOCK_BYTES, this.#end - this.#start);
   }
 
   /**

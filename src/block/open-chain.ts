@@ -95,7 +95,7 @@ function checkCid(
     throw new VmdkError(
       'VMDK_CID_MISMATCH',
       child.path,
-      `${what}, and the disk may be a mixture of both; mount with --force to go on all the same`,
+      `${what}, and the disk may be a mixture of both; --force goes on all the same`,
     );
   }
   notices.push(`${child.path}: ${what}; going on all the same`);

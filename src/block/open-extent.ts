@@ -85,7 +85,7 @@ function openFlat(context: ExtentContext, line: ExtentLine, place: ExtentPlace):
     throw unsupported(
       context,
       line,
-      'a device of an ESX host; where that device is at hand, mount with --allow-devices',
+      'a device of an ESX host; where that device is at hand, allow it with --allow-devices',
     );
   }
   const probe = findFile(context, line).open();

@@ -47,6 +47,8 @@ export interface OpenedImage {
   readonly description: ImageDescription;
   readonly chain: readonly LayerFacts[];
   readonly device: BlockDevice;
+  /** The name of the disk in the archive that was opened; undefined where it was no archive. */
+  readonly disk: string | undefined;
   /** What the user should know of it, a sentence each. */
   readonly notices: readonly string[];
 }
@@ -58,8 +60,16 @@ export interface LayerFacts {
   readonly size: number;
   readonly descriptor: Descriptor;
   readonly isUnclean: boolean;
-  /** The extent lines, and the path of each one's file where it has one. */
-  readonly extents: readonly { readonly line: ExtentLine; readonly path: string | undefined }[];
+  readonly extents: readonly ExtentFacts[];
+}
+
+/** What was found of one extent. */
+interface ExtentFacts {
+  readonly line: ExtentLine;
+  /** The path of its file, where it has one. */
+  readonly path: string | undefined;
+  /** Bytes that the file takes up on the host. */
+  readonly allocated: number;
 }
 
 /**
@@ -83,7 +93,8 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
     const layers = describeLayers(chain, options.tableMemory ?? TABLE_MEMORY_DEFAULT);
     const description = { layers, owners: newOwners(layers) };
     const device = attachImage(description);
-    return { description, chain: chain.map(factsOf), device, notices };
+    const { member } = source;
+    return { description, chain: chain.map(factsOf), device, disk: member, notices };
   } catch (error) {
     files.closeAll();
     throw error;
@@ -115,7 +126,7 @@ function sourceOf(
     files.close(file);
   }
   if (disk === undefined) return source;
-  throw new VmdkError('VMDK_NO_DISK', path, 'is no archive with disks to choose from');
+  throw new VmdkError('VMDK_WHICH_DISK', path, 'is no archive with disks to choose from');
 }
 
 /**
@@ -153,8 +164,15 @@ export function wholeFile(description: ImageDescription): HostFileDescription | 
 
 function factsOf(layer: OpenedLayer): LayerFacts {
   const { descriptor, extents, isUnclean, path, size } = layer;
-  const lines = extents.map(({ file, line }) => ({ line, path: file?.path }));
-  return { path, size, descriptor, isUnclean, extents: lines };
+  const facts = extents.map(({ file, line }) => {
+    const allocated = file === undefined ? 0 : new HostFile(file).allocatedBytes();
+    return {
+      line,
+      path: file?.path,
+      allocated: Number.isFinite(allocated) ? allocated : line.size,
+    };
+  });
+  return { path, size, descriptor, isUnclean, extents: facts };
 }
 
 /** Describes all layers, each extent with its share of the memory for tables and grains. */

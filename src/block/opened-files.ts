@@ -108,7 +108,7 @@ export function assertKind(stats: Stats, path: string, allowDevices: boolean): v
     throw new VmdkError(
       'VMDK_NOT_A_FILE',
       path,
-      'is a block device; if the disk is meant to be on it, mount with --allow-devices',
+      'is a block device; if the disk is meant to be on it, allow it with --allow-devices',
     );
   }
   const found = stats.isDirectory() ? 'a directory' : 'not a regular file';

@@ -79,7 +79,7 @@ export class OvaArchive {
     const source = name === undefined ? undefined : this.#find(name);
     if (source !== undefined) return source;
     throw new VmdkError(
-      'VMDK_NO_DISK',
+      'VMDK_WHICH_DISK',
       path,
       `has no disk ${JSON.stringify(wanted)}; its disks are: ${list}`,
     );
@@ -92,6 +92,7 @@ export class OvaArchive {
     return {
       path,
       readOnlyReason: 'it is inside an archive',
+      member: name,
       open: () => this.#open(member, path),
       find: (other) => this.#find(other),
     };

@@ -13,7 +13,10 @@ export const ExitCode = {
 /** The exit code for a failure of any kind. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return ExitCode.USAGE;
-  if (error instanceof VmdkError) return ExitCode.BAD_IMAGE;
+  if (error instanceof VmdkError) {
+    // A good archive, of whose disks none was chosen.
+    return error.code === 'VMDK_WHICH_DISK' ? ExitCode.USAGE : ExitCode.BAD_IMAGE;
+  }
   if (error instanceof MountError) return ExitCode.CANNOT_MOUNT;
   return ExitCode.IO_ERROR;
 }

@@ -1,38 +1,66 @@
 /** `vmdkfs info IMAGE [--json]`. */
-import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { printable } from '../errno.js';
-import { openImage, type LayerFacts, type OpenedImage } from '../block/open-image.js';
+import {
+  listDisks,
+  openImage,
+  type LayerFacts,
+  type OpenedImage,
+  type OpenOptions,
+} from '../block/open-image.js';
 import { formatCid } from '../vmdk/cid.js';
 import { formatSize } from './size.js';
-import { print } from './output.js';
+import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
+import { complain, print } from './output.js';
+
+interface InfoFlags extends OpenFlags {
+  readonly json?: true;
+}
 
 /** Adds the command to the program. */
 export function addInfoCommand(program: Command): void {
-  program
+  const command = program
     .command('info')
     .summary('show what an image is made of')
-    .description('Show size, subformat, extents and parents of an image. The image is only read.')
-    .argument('<image>', 'the VMDK file, or the descriptor of a split disk')
+    .description(
+      'Show size, subformat, extents and parents of an image, and the disks in an OVA. The image is only read.',
+    )
+    .argument('<image>', 'the VMDK file, the descriptor of a split disk, or an OVA')
     .option('--json', 'print JSON')
-    .action((path: string, flags: { readonly json?: true }) => {
-      const image = openImage(path, { readOnly: true });
-      try {
-        const info = describe(path, image);
-        print(
-          ...(flags.json === true
-            ? [JSON.stringify(info, undefined, 2)]
-            : format(info).map(printable)),
-        );
-      } finally {
-        image.device.close();
-      }
-    });
+    .action(info);
+  addOpenOptions(command);
+}
+
+function info(path: string, flags: InfoFlags): void {
+  const disks = listDisks(path) ?? [];
+  const options = openOptions(flags, true);
+  const isList = disks.length > 1 && flags.disk === undefined;
+  const infos = isList
+    ? disks.map((disk) => describeDisk(path, { ...options, disk }))
+    : [describeDisk(path, options)];
+  if (flags.json === true) {
+    const result = isList ? { image: path, disks: infos } : infos[0];
+    print(JSON.stringify(result, undefined, 2));
+  } else {
+    print(...format(path, infos).map(printable));
+  }
+}
+
+function describeDisk(path: string, options: OpenOptions): ImageInfo {
+  const image = openImage(path, options);
+  try {
+    for (const notice of image.notices) complain(`vmdkfs: ${notice}`);
+    return describe(path, image.disk ?? null, image);
+  } finally {
+    image.device.close();
+  }
 }
 
 /** The JSON shape; sizes in bytes. */
 interface ImageInfo {
   readonly image: string;
+  /** The name of the disk in the archive that the image is; null for any other image. */
+  readonly disk: string | null;
   readonly size: number;
   readonly allocated: number;
   /** The image first, its base last. */
@@ -59,9 +87,10 @@ interface ExtentInfo {
   readonly fileAllocated: number;
 }
 
-function describe(path: string, image: OpenedImage): ImageInfo {
+function describe(path: string, disk: string | null, image: OpenedImage): ImageInfo {
   return {
     image: path,
+    disk,
     size: image.device.size,
     allocated: image.device.allocatedBytes(),
     chain: image.chain.map(describeLayer),
@@ -77,21 +106,27 @@ function describeLayer(layer: LayerFacts): LayerInfo {
     parentCid: parentCid === undefined ? null : formatCid(parentCid),
     size: layer.size,
     uncleanShutdown: layer.isUnclean,
-    extents: layer.extents.map(({ line, path }) => ({
+    extents: layer.extents.map(({ allocated, line, path }) => ({
       access: line.access,
       type: line.type,
       size: line.size,
       file: path ?? null,
       fileOffset: line.fileOffset,
-      fileAllocated: path === undefined ? 0 : statSync(path).blocks * 512,
+      fileAllocated: allocated,
     })),
   };
 }
 
-function format(info: ImageInfo): string[] {
+function format(path: string, infos: readonly ImageInfo[]): string[] {
+  const lines = infos.flatMap((each, index) => ['', ...formatDisk(each, index + 1, infos.length)]);
+  return [`image:      ${path}`, ...(infos.length === 1 ? lines.slice(1) : lines)];
+}
+
+function formatDisk(info: ImageInfo, number: number, count: number): string[] {
   const [first, ...parents] = info.chain;
+  const disk = count === 1 ? info.disk : `${number} ${info.disk ?? ''}`;
   return [
-    `image:      ${info.image}`,
+    ...(disk === null ? [] : [`disk:       ${disk}`]),
     `subformat:  ${first?.createType ?? ''}`,
     `size:       ${formatSize(info.size)}`,
     `allocated:  ${formatSize(info.allocated)}`,

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
+import type { OpenOptions } from '../block/open-image.js';
 import { serveInBackground } from '../mount/background.js';
 import { UsageError } from '../mount/mount-error.js';
 import {
@@ -12,30 +13,35 @@ import {
   type TransportName,
 } from '../mount/mount-options.js';
 import { serve, type MountRequest } from '../mount/session.js';
+import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain } from './output.js';
 
-interface MountFlags {
+interface MountFlags extends OpenFlags {
   readonly option?: readonly string[];
   readonly foreground?: true;
   readonly debug?: true;
   readonly readOnly?: true;
   readonly transport: TransportName;
   readonly workers?: number;
+  readonly dropChangeTracking?: true;
 }
 
 /** Adds the command to the program; it is the default one. */
 export function addMountCommand(program: Command): void {
-  program
+  const command = program
     .command('mount', { isDefault: true })
     .summary('mount an image as MOUNTPOINT/disk.raw')
     .description(
       'Mount a VMDK image: MOUNTPOINT/disk.raw is the whole disk as one raw file, for reading and writing. Serves in the background and returns when the mount answers.',
     )
-    .argument('<image>', 'the VMDK file, or the descriptor of a split disk')
+    .argument(
+      '<image>',
+      'the VMDK file, the descriptor of a split disk, or an OVA with a disk in it',
+    )
     .argument('<mountpoint>', 'an empty directory')
     .option(
       '-o, --option <list>',
-      'mount options, separated by commas: ro, rw, allow_other, allow_root, default_permissions, nonempty, nosuid, nodev, noexec, noatime, writeback_cache, no_passthrough, debug, workers=N, transport=NAME',
+      'mount options, separated by commas: ro, rw, allow_other, allow_root, default_permissions, nonempty, nosuid, nodev, noexec, noatime, writeback_cache, no_passthrough, debug, workers=N, transport=NAME, and the long options below with underscores (disk=2, allow_outside, ...)',
       (value: string, list: readonly string[] | undefined) => [...(list ?? []), value],
     )
     .option('-r, --read-only', 'the same as -o ro')
@@ -51,7 +57,12 @@ export function addMountCommand(program: Command): void {
       `threads that serve requests (default: ${WORKERS_DEFAULT})`,
       parseWorkers,
     )
+    .option(
+      '--drop-change-tracking',
+      'write to an image whose changes are tracked, and end the tracking',
+    )
     .action(mount);
+  addOpenOptions(command);
 }
 
 async function mount(image: string, mountpoint: string, flags: MountFlags): Promise<void> {
@@ -64,7 +75,7 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
   const request: MountRequest = {
     image: resolve(image),
     mountpoint: resolve(mountpoint),
-    readOnly: options.readOnly || flags.readOnly === true,
+    open: merge(options.open, flags),
     transport,
     workers: options.workers ?? flags.workers ?? WORKERS_DEFAULT,
     writebackCache: options.writebackCache,
@@ -73,8 +84,8 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
     passed: options.passed,
   };
   if (flags.foreground === true || isDebug) {
-    await serve(request, (notice) => {
-      if (notice !== undefined) complain(`vmdkfs: ${notice}`);
+    await serve(request, (notices) => {
+      complain(...notices.map((notice) => `vmdkfs: ${notice}`));
     });
     return;
   }
@@ -82,4 +93,17 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
   const result = await serveInBackground(request, program);
   if (result.lines.length > 0) complain(...result.lines);
   process.exitCode = result.exitCode;
+}
+
+/** What either form of an option asks for. */
+function merge(options: OpenOptions, flags: MountFlags): OpenOptions {
+  const long = openOptions(flags, options.readOnly || flags.readOnly === true);
+  return {
+    ...long,
+    disk: options.disk ?? long.disk,
+    allowOutside: options.allowOutside === true || long.allowOutside === true,
+    allowDevices: options.allowDevices === true || long.allowDevices === true,
+    force: options.force === true || long.force === true,
+    dropChangeTracking: options.dropChangeTracking === true || flags.dropChangeTracking === true,
+  };
 }

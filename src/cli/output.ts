@@ -12,6 +12,7 @@ export function complain(...lines: readonly string[]): void {
 }
 
 function write(fd: number, lines: readonly string[]): void {
+  if (lines.length === 0) return;
   try {
     writeSync(fd, lines.map((line) => `${line}\n`).join(''));
   } catch (error) {

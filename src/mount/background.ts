@@ -21,7 +21,7 @@ const STDERR_FD = 2;
 /** What the server says, once, as JSON. */
 interface Answer {
   readonly failure?: { readonly message: string; readonly exitCode: number };
-  readonly notice?: string;
+  readonly notices?: readonly string[];
 }
 
 /** How mounting went: exit code, and lines for the user's terminal. */
@@ -65,7 +65,7 @@ export async function serveInBackground(
   }
   child.unref();
   const answer = JSON.parse(said) as Answer;
-  if (answer.notice !== undefined) lines.push(`vmdkfs: ${answer.notice}`);
+  for (const notice of answer.notices ?? []) lines.push(`vmdkfs: ${notice}`);
   if (answer.failure === undefined) return { exitCode: 0, lines };
   return {
     exitCode: answer.failure.exitCode,
@@ -102,9 +102,9 @@ export async function runServer(
   process.title = `vmdkfs ${request.image} ${request.mountpoint}`;
   const progress = { isReady: false };
   try {
-    await serve(request, (notice) => {
+    await serve(request, (notices) => {
       progress.isReady = true;
-      answer(notice === undefined ? {} : { notice });
+      answer({ notices });
     });
   } catch (error) {
     const message = describeError(error);

@@ -1,4 +1,5 @@
 /** The `-o` options of a mount: ours, the kernel's, and those that other programs add. */
+import type { OpenOptions } from '../block/open-image.js';
 import { UsageError } from './mount-error.js';
 
 /** Which transport serves a mount. */
@@ -12,7 +13,8 @@ export const WORKERS_DEFAULT = 2;
 const WORKERS_MAX = 64;
 
 export interface MountOptions {
-  readonly readOnly: boolean;
+  /** How the image is opened. */
+  readonly open: OpenOptions;
   readonly debug: boolean;
   readonly transport: TransportName | undefined;
   readonly workers: number | undefined;
@@ -24,8 +26,19 @@ export interface MountOptions {
   readonly passed: readonly string[];
 }
 
+/** What the user allows when the image is opened, by the words for it. */
+const PERMISSIONS = {
+  allow_outside: 'allowOutside',
+  allow_devices: 'allowDevices',
+  force: 'force',
+  drop_change_tracking: 'dropChangeTracking',
+} as const;
+
 /** What is ours to do, each a word. */
-const SWITCHES = new Set(['debug', 'writeback_cache', 'no_passthrough']);
+const SWITCHES = new Set([
+  ...['debug', 'writeback_cache', 'no_passthrough'],
+  ...Object.keys(PERMISSIONS),
+]);
 
 /** What libfuse and the kernel understand. */
 const PASSED = new Set([
@@ -68,6 +81,7 @@ export function parseMountOptions(values: readonly string[]): MountOptions {
   let readOnly = false;
   let transport: TransportName | undefined;
   let workers: number | undefined;
+  let disk: string | undefined;
   const on = new Set<string>();
   const passed = new Set<string>();
   for (const option of values.flatMap((value) => value.split(',')).filter((name) => name !== '')) {
@@ -75,13 +89,15 @@ export function parseMountOptions(values: readonly string[]): MountOptions {
     else if (SWITCHES.has(option)) on.add(option);
     else if (option.startsWith('transport=')) transport = parseTransport(option.slice(10));
     else if (option.startsWith('workers=')) workers = parseWorkers(option.slice(8));
+    else if (option.startsWith('disk=')) disk = option.slice(5);
     else if (PASSED.has(option)) passed.add(option);
     else if (!TOLERATED.has(option) && !/^(?:x-|comment=)/.test(option)) throw unknown(option);
   }
   // Without the kernel's check of permissions allow_other would let everybody write.
   if (passed.has('allow_other')) passed.add('default_permissions');
+  const allowed = Object.entries(PERMISSIONS).map(([word, name]) => [name, on.has(word)] as const);
   return {
-    readOnly,
+    open: { readOnly, disk, ...Object.fromEntries(allowed) },
     debug: on.has('debug'),
     transport,
     workers,
@@ -110,6 +126,7 @@ export function parseWorkers(text: string): number {
 }
 
 function unknown(option: string): UsageError {
-  const known = ['ro', 'rw', ...SWITCHES, 'workers=N', 'transport=NAME', ...PASSED].join(', ');
+  const valued = ['workers=N', 'transport=NAME', 'disk=DISK'];
+  const known = ['ro', 'rw', ...SWITCHES, ...valued, ...PASSED].join(', ');
   return new UsageError(`unknown mount option ${JSON.stringify(option)} (known: ${known})`);
 }

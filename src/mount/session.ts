@@ -13,7 +13,7 @@ import { statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openImage, type OpenedImage } from '../block/open-image.js';
+import { openImage, type OpenOptions, type OpenedImage } from '../block/open-image.js';
 import { DiskFileSystem, initialMode } from '../fs/disk-file-system.js';
 import { newDiskState } from '../fs/disk-state.js';
 import { mountLibfuse } from '../fuse/libfuse/libfuse-transport.js';
@@ -35,7 +35,7 @@ import { Signals } from './signals.js';
 export interface MountRequest {
   readonly image: string;
   readonly mountpoint: string;
-  readonly readOnly: boolean;
+  readonly open: OpenOptions;
   readonly transport: TransportName;
   /** Threads that serve requests. */
   readonly workers: number;
@@ -57,12 +57,12 @@ const END_MS = 2000;
 /**
  * Mounts and serves until the disk is unmounted and its image closed.
  *
- * @param ready called once, when the mount answers
+ * @param ready called once, when the mount answers, with what the user should know
  * @throws MountError, VmdkError or the system's error, with nothing left mounted
  */
 export async function serve(
   request: MountRequest,
-  ready: (notice: string | undefined) => void,
+  ready: (notices: readonly string[]) => void,
 ): Promise<void> {
   if (request.debug) enableDebug();
   checkFuseDevice();
@@ -72,7 +72,7 @@ export async function serve(
     request.image,
     passed.includes('nonempty'),
   );
-  const image = openImage(resolve(request.image), { readOnly: request.readOnly });
+  const image = openImage(resolve(request.image), request.open);
   process.chdir('/');
   const signals = new Signals();
   let session: Session;
@@ -83,12 +83,10 @@ export async function serve(
     image.device.close();
     throw error;
   }
-  const isForced = image.device.readOnly && !request.readOnly;
-  const notice = `${request.image}: all its extents are RDONLY, mounted read-only`;
   try {
     // Threads that serve open nothing any more: in the background the caller's terminal is
     // replaced in there, which needs the number of its descriptor to stay free.
-    ready(isForced ? notice : undefined);
+    ready(image.notices);
   } catch (error) {
     // Whoever asked for the mount is gone.
     log(describeError(error));

@@ -2,8 +2,17 @@ import { describe, expect, test } from 'vitest';
 import { UsageError } from '../../../src/mount/mount-error.js';
 import { parseMountOptions, parseTransport } from '../../../src/mount/mount-options.js';
 
-const NONE = {
+const OPEN = {
   readOnly: false,
+  disk: undefined,
+  allowOutside: false,
+  allowDevices: false,
+  force: false,
+  dropChangeTracking: false,
+};
+
+const NONE = {
+  open: OPEN,
   debug: false,
   transport: undefined,
   workers: undefined,
@@ -20,7 +29,7 @@ describe('parseMountOptions', () => {
   test('reads lists and repeated options alike', () => {
     const expected = {
       ...NONE,
-      readOnly: true,
+      open: { ...OPEN, readOnly: true },
       debug: true,
       transport: 'libfuse',
       passed: ['allow_root', 'noatime'],
@@ -37,7 +46,14 @@ describe('parseMountOptions', () => {
     [['ro', 'rw'], false],
     [['rw', 'defaults,ro,nosuid'], true],
   ])('of %j takes the last of ro and rw', (values, readOnly) => {
-    expect(parseMountOptions(values).readOnly).toBe(readOnly);
+    expect(parseMountOptions(values).open.readOnly).toBe(readOnly);
+  });
+
+  test('reads what is allowed when the image is opened, and which disk is meant', () => {
+    const { open } = parseMountOptions(['allow_outside,disk=2', 'force', 'disk=system.vmdk']);
+    expect(open).toEqual({ ...OPEN, allowOutside: true, force: true, disk: 'system.vmdk' });
+    const others = parseMountOptions(['allow_devices,drop_change_tracking']).open;
+    expect(others).toEqual({ ...OPEN, allowDevices: true, dropChangeTracking: true });
   });
 
   test('takes the last transport', () => {
@@ -79,7 +95,7 @@ describe('parseMountOptions', () => {
   ])('refuses %j', (option) => {
     expect(() => parseMountOptions(['ro', `nosuid,${option}`])).toThrow(UsageError);
     expect(() => parseMountOptions([option])).toThrow(
-      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, workers=N, transport=NAME, `,
+      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, allow_outside, allow_devices, force, drop_change_tracking, workers=N, transport=NAME, disk=DISK, `,
     );
   });
 
