@@ -11,6 +11,7 @@ import type { CheckedExtent } from './checked-extent.js';
 import { HostSource, type FileSource } from './file-source.js';
 import { newGrainCache } from './grain-cache.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
+import { lockFiles, type FileToLock } from './image-locks.js';
 import { ImageLayer, type ExtentDescription, type LayerDescription } from './image-layer.js';
 import { LayerState, newLayerState } from './layer-state.js';
 import { openChain } from './open-chain.js';
@@ -33,6 +34,8 @@ export interface OpenOptions extends OpenPermissions {
   readonly disk?: string | undefined;
   /** Most memory for grain tables, in bytes. */
   readonly tableMemory?: number;
+  /** Whether other programs are kept from using the image in a way that does not go together. */
+  readonly lock?: boolean;
 }
 
 /** An open disk as it travels between threads: the image first, then its parents. */
@@ -90,6 +93,7 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
     if (!policy.readOnly && top?.readOnlyReason !== undefined) {
       notices.push(`${top.path}: ${top.readOnlyReason}; opened read-only`);
     }
+    if (options.lock === true) lockFiles(filesOf(chain), notices);
     const layers = describeLayers(chain, options.tableMemory ?? TABLE_MEMORY_DEFAULT);
     const description = { layers, owners: newOwners(layers) };
     const device = attachImage(description);
@@ -173,6 +177,17 @@ function factsOf(layer: OpenedLayer): LayerFacts {
     };
   });
   return { path, size, descriptor, isUnclean, extents: facts };
+}
+
+/** All files of a chain, with how they are used. */
+function filesOf(chain: readonly OpenedLayer[]): FileToLock[] {
+  return chain.flatMap(({ descriptorFile, extents, identity, readOnlyReason }) => [
+    { file: { ...descriptorFile.file, identity }, isWritten: readOnlyReason === undefined },
+    ...extents.flatMap((extent) => {
+      const isWritten = extent.readOnlyReason === undefined;
+      return extent.file === undefined ? [] : [{ file: extent.file, isWritten }];
+    }),
+  ]);
 }
 
 /** Describes all layers, each extent with its share of the memory for tables and grains. */

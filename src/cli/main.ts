@@ -14,7 +14,8 @@ import { addUnmountCommand } from './unmount.js';
 
 const EXIT_CODES = `
 Exit codes: 0 done, 1 wrong usage, 2 bad image (or an extent or parent of it), 3 cannot mount or
-unmount (busy included), 4 I/O error (the named image missing or not permitted included).`;
+unmount (busy included), 4 I/O error (the named image missing or not permitted included), 6 the
+image is in use.`;
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 

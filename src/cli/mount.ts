@@ -24,6 +24,8 @@ interface MountFlags extends OpenFlags {
   readonly transport: TransportName;
   readonly workers?: number;
   readonly dropChangeTracking?: true;
+  /** Commander's way to say `--no-lock`. */
+  readonly lock: boolean;
 }
 
 /** Adds the command to the program; it is the default one. */
@@ -61,6 +63,7 @@ export function addMountCommand(program: Command): void {
       '--drop-change-tracking',
       'write to an image whose changes are tracked, and end the tracking',
     )
+    .option('--no-lock', 'do not keep other programs from using the image at the same time')
     .action(mount);
   addOpenOptions(command);
 }
@@ -104,6 +107,7 @@ function merge(options: OpenOptions, flags: MountFlags): OpenOptions {
     allowOutside: options.allowOutside === true || long.allowOutside === true,
     allowDevices: options.allowDevices === true || long.allowDevices === true,
     force: options.force === true || long.force === true,
+    lock: options.lock === true && flags.lock,
     dropChangeTracking: options.dropChangeTracking === true || flags.dropChangeTracking === true,
   };
 }

@@ -36,7 +36,7 @@ const PERMISSIONS = {
 
 /** What is ours to do, each a word. */
 const SWITCHES = new Set([
-  ...['debug', 'writeback_cache', 'no_passthrough'],
+  ...['debug', 'writeback_cache', 'no_passthrough', 'no_lock'],
   ...Object.keys(PERMISSIONS),
 ]);
 
@@ -97,7 +97,7 @@ export function parseMountOptions(values: readonly string[]): MountOptions {
   if (passed.has('allow_other')) passed.add('default_permissions');
   const allowed = Object.entries(PERMISSIONS).map(([word, name]) => [name, on.has(word)] as const);
   return {
-    open: { readOnly, disk, ...Object.fromEntries(allowed) },
+    open: { readOnly, disk, lock: !on.has('no_lock'), ...Object.fromEntries(allowed) },
     debug: on.has('debug'),
     transport,
     workers,

@@ -21,6 +21,7 @@ export interface Libc {
   /** Moves the file's own offset, which nothing here uses. */
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, length: number): number;
+  fcntl(fd: number, command: number, type: 'uintptr_t', argument: number): number;
   ioctl(fd: number, request: number, type: 'uintptr_t', argument: number): number;
   prctl(option: number, type: 'ulong', argument: number, ...zeros: readonly unknown[]): number;
   /** Fills two 32-bit descriptors at `address`. */
@@ -38,6 +39,7 @@ const SIGNATURES = {
   pwrite: 'int64_t pwrite(int fd, uintptr_t buffer, size_t count, int64_t offset)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
   fallocate: 'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
+  fcntl: 'int fcntl(int fd, int command, ...)',
   ioctl: 'int ioctl(int fd, ulong request, ...)',
   prctl: 'int prctl(int option, ...)',
   socketpair: 'int socketpair(int domain, int type, int protocol, uintptr_t descriptors)',
@@ -66,13 +68,23 @@ export function loadedLibc(): Libc | undefined {
   return loaded;
 }
 
+function loadKoffi(): typeof Koffi {
+  try {
+    return createRequire(import.meta.url)('koffi') as typeof Koffi;
+  } catch (error) {
+    // Node lists who asked for it, a line each.
+    const [reason] = String(error instanceof Error ? error.message : error).split('\n');
+    throw new Error(reason, { cause: error });
+  }
+}
+
 function load(): Libc {
   if (process.platform !== 'linux' || !ARCHITECTURES.includes(process.arch)) {
     throw new Error(
       `calls to the C library are declared for Linux on ${ARCHITECTURES.join(', ')}, this is ${process.platform} on ${process.arch}`,
     );
   }
-  const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+  const koffi = loadKoffi();
   const library = koffi.load(null);
   const functions = Object.entries(SIGNATURES).map(([name, signature]) => [
     name,

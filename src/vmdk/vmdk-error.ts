@@ -27,6 +27,8 @@ export type VmdkErrorCode =
   | 'VMDK_CID_MISMATCH'
   | 'VMDK_CHAIN_LOOP'
   | 'VMDK_CHAIN_TOO_LONG'
+  | 'VMDK_IN_USE'
+  | 'VMDK_NO_LOCKS'
   | 'VMDK_BAD_ARCHIVE'
   | 'VMDK_NO_DISK'
   | 'VMDK_WHICH_DISK';

@@ -167,7 +167,7 @@ describe.skipIf(isMissing('engine writes', 'strace'))('the engine asks the host'
   test('for user data, head and tail around it over a parent', async () => {
     const base = await newImage('64M');
     await dataWrites(base, MIB, 0);
-    const child = join(tempFolder(), 'child.vmdk');
+    const child = join(base, '..', 'child.vmdk');
     await vmdkfs('create', child, '--backing', base);
     const [head, length] = [1000, 4096];
     expect(await dataWrites(child, length, head)).toEqual([length, head, GRAIN - head - length]);

@@ -5,6 +5,7 @@ import { parseMountOptions, parseTransport } from '../../../src/mount/mount-opti
 const OPEN = {
   readOnly: false,
   disk: undefined,
+  lock: true,
   allowOutside: false,
   allowDevices: false,
   force: false,
@@ -52,6 +53,7 @@ describe('parseMountOptions', () => {
   test('reads what is allowed when the image is opened, and which disk is meant', () => {
     const { open } = parseMountOptions(['allow_outside,disk=2', 'force', 'disk=system.vmdk']);
     expect(open).toEqual({ ...OPEN, allowOutside: true, force: true, disk: 'system.vmdk' });
+    expect(parseMountOptions(['no_lock']).open).toEqual({ ...OPEN, lock: false });
     const others = parseMountOptions(['allow_devices,drop_change_tracking']).open;
     expect(others).toEqual({ ...OPEN, allowDevices: true, dropChangeTracking: true });
   });
@@ -95,7 +97,7 @@ describe('parseMountOptions', () => {
   ])('refuses %j', (option) => {
     expect(() => parseMountOptions(['ro', `nosuid,${option}`])).toThrow(UsageError);
     expect(() => parseMountOptions([option])).toThrow(
-      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, allow_outside, allow_devices, force, drop_change_tracking, workers=N, transport=NAME, disk=DISK, `,
+      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, no_lock, allow_outside, allow_devices, force, drop_change_tracking, workers=N, transport=NAME, disk=DISK, `,
     );
   });
 
