@@ -1,32 +1,38 @@
-/** Making a new monolithicSparse image, alone or as the child of another. */
+/**
+ * Making a new image of any kind, alone or as the child of another. Everything that can be refused
+ * is refused before a file is made; then the extents are made, and the descriptor that names them.
+ */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, realpathSync, rmSync } from 'node:fs';
-import { basename, dirname, relative, resolve } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { alignUp } from '../binary/alignment.js';
+import { ADAPTER_DEFAULT, diskGeometry, type Adapter } from '../vmdk/disk-geometry.js';
+import { CAPACITY_SECTORS_MAX, DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
+import { formatNewDescriptor, type NewDisk } from '../vmdk/new-descriptor.js';
 import {
-  directoryBytes,
-  newLayout,
-  tableBytes,
-  tableCount,
-  type Geometry,
-} from '../vmdk/layout.js';
-import { CREATE_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
-import { DESCRIPTOR_SECTORS, formatNewDescriptor } from '../vmdk/new-descriptor.js';
-import { encodeSparseHeader } from '../vmdk/sparse-extent-header.js';
+  factsOfSubformat,
+  planExtents,
+  SUBFORMAT_DEFAULT,
+  type NewExtent,
+  type Subformat,
+} from '../vmdk/subformat.js';
 import { systemError } from '../errno.js';
-import { HostFile } from './host-file.js';
+import { writeFlatExtent } from './create-flat.js';
+import { writeCowdExtent, writeSeSparseExtent, writeSparseExtent } from './create-sparse.js';
+import type { HostFile } from './host-file.js';
+import { NewFiles } from './new-files.js';
 import { openImage } from './open-image.js';
 import { randomCid } from './random-cid.js';
-
-/** VMware's grain, in bytes. */
-const GRAIN_BYTES = 64 * 1024;
-const TABLE_ENTRIES = 512;
 
 export interface CreateOptions {
   /** Bytes, rounded up to a sector; the parent's size where it is undefined. */
   readonly size: number | undefined;
   /** Path of the parent. */
   readonly backing: string | undefined;
+  /** monolithicSparse unless told otherwise. */
+  readonly subformat?: Subformat;
+  /** lsilogic unless told otherwise. */
+  readonly adapter?: Adapter;
 }
 
 interface Parent {
@@ -36,57 +42,72 @@ interface Parent {
 }
 
 /**
- * Makes the image at `path`, which must not exist; nothing is left of it where that fails.
+ * Makes the image at `path`. None of its files may exist, and none of them is left where it fails.
  *
  * @returns the size of the disk in bytes
- * @throws VmdkError when the parent cannot be opened; EFBIG above 2 TiB, EEXIST, EINVAL for a name
- *   that a descriptor cannot hold; the system's error
+ * @throws VmdkError when the parent cannot be opened; EFBIG above what the kind of image holds,
+ *   EEXIST, EINVAL for a name that a descriptor cannot hold and for a flat child; the system's error
  */
 export function createImage(path: string, options: CreateOptions): number {
+  const subformat = options.subformat ?? SUBFORMAT_DEFAULT;
+  if (options.backing !== undefined && !factsOfSubformat(subformat).canBeChild) {
+    throw systemError('EINVAL', `${path}: a ${subformat} image cannot have a parent`);
+  }
   const parent = options.backing === undefined ? undefined : readParent(path, options.backing);
   const size = alignUp(options.size ?? parent?.size ?? 0, SECTOR_BYTES);
-  if (size > CREATE_SECTORS_MAX * SECTOR_BYTES) {
-    throw systemError(
-      'EFBIG',
-      `${path}: a monolithicSparse disk holds at most 2 TiB less a sector`,
-    );
-  }
-  const geometry = { capacity: size, grainBytes: GRAIN_BYTES, tableEntries: TABLE_ENTRIES };
-  const descriptor = formatDescriptor(path, size, parent);
-  const fd = openSync(path, 'wx');
+  const disk = planDisk(path, subformat, size, parent, options.adapter ?? ADAPTER_DEFAULT);
+  const descriptor = Buffer.from(formatNewDescriptor(disk));
+  if (descriptor.length >= DESCRIPTOR_BYTES_MAX) throw tooManyExtents(path, subformat);
+  const files = new NewFiles();
   try {
-    writeImage(new HostFile({ fd, path }), geometry, Buffer.from(descriptor));
-    fsyncSync(fd);
+    writeImage(files, path, disk, descriptor);
+    files.syncFolders();
   } catch (error) {
-    rmSync(path, { force: true });
+    files.removeAll();
     throw error;
-  } finally {
-    closeSync(fd);
   }
   return size;
 }
 
-function formatDescriptor(path: string, size: number, parent: Parent | undefined): string {
-  for (const name of [basename(path), parent?.hint ?? '']) assertNameable(path, name);
-  return formatNewDescriptor({
-    size,
-    cid: randomCid(parent?.cid),
-    parentCid: parent?.cid,
-    parentFileNameHint: parent?.hint,
-    fileName: basename(path),
-    longContentPrefix: randomBytes(12).toString('hex'),
-  });
+/** Whether `parent` lies outside the folder of the image at `path`, and of those inside it. */
+export function isOutsideFolder(path: string, parent: string): boolean {
+  return hintTo(path, parent).startsWith(`..${sep}`);
+}
+
+/** How the image at `path` names its parent: as seen from its folder, links followed. */
+function hintTo(path: string, parent: string): string {
+  return relative(realpathSync(dirname(resolve(path))), realpathSync(parent));
 }
 
 function readParent(path: string, backing: string): Parent {
   const image = openImage(backing, { readOnly: true });
   try {
-    const folder = realpathSync(dirname(resolve(path)));
-    const hint = relative(folder, realpathSync(backing));
-    return { size: image.device.size, cid: image.chain[0]?.descriptor.cid, hint };
+    const { cid } = image.chain[0]?.descriptor ?? {};
+    return { size: image.device.size, cid, hint: hintTo(path, backing) };
   } finally {
     image.device.close();
   }
+}
+
+function planDisk(
+  path: string,
+  subformat: Subformat,
+  size: number,
+  parent: Parent | undefined,
+  adapter: Adapter,
+): NewDisk {
+  const fileName = basename(path);
+  for (const name of [fileName, parent?.hint ?? '']) assertNameable(path, name);
+  return {
+    subformat,
+    extents: extentsOf(path, subformat, size, fileName),
+    cid: randomCid(parent?.cid),
+    parentCid: parent?.cid,
+    parentFileNameHint: parent?.hint,
+    adapter,
+    geometry: diskGeometry(size, adapter),
+    longContentPrefix: randomBytes(12).toString('hex'),
+  };
 }
 
 function assertNameable(path: string, name: string): void {
@@ -94,25 +115,74 @@ function assertNameable(path: string, name: string): void {
   throw systemError('EINVAL', `${path}: a descriptor cannot hold the name ${JSON.stringify(name)}`);
 }
 
-function writeImage(file: HostFile, geometry: Geometry, descriptor: Buffer): void {
-  const layout = newLayout(geometry, DESCRIPTOR_SECTORS * SECTOR_BYTES);
-  if (descriptor.length > layout.descriptorBytes) {
-    throw systemError('ENAMETOOLONG', `${file.path}: its names do not fit the descriptor`);
-  }
-  file.write(encodeSparseHeader(geometry, layout), 0, SECTOR_BYTES, 0);
-  file.write(descriptor, 0, descriptor.length, layout.descriptorOffset);
-  writeDirectory(file, geometry, layout.rgdOffset);
-  writeDirectory(file, geometry, layout.gdOffset);
-  // The tables are holes: they read as zeros, which is what empty tables are.
-  file.write(Buffer.alloc(1), 0, 1, layout.overHead - 1);
+/** Limits of the kinds of image, in words. */
+const SIZE_LIMITS: Partial<Record<Subformat, string>> = {
+  monolithicSparse: '2 TiB less a sector',
+  vmfsSparse: '2 TiB less a sector',
+  seSparse: '64 TiB',
+};
+
+function extentsOf(
+  path: string,
+  subformat: Subformat,
+  size: number,
+  fileName: string,
+): readonly NewExtent[] {
+  const isAddressable = size <= CAPACITY_SECTORS_MAX * SECTOR_BYTES;
+  const extents = planExtents(subformat, size, fileName, DESCRIPTOR_BYTES_MAX);
+  if (isAddressable && extents !== undefined) return extents;
+  const limit = SIZE_LIMITS[subformat];
+  if (limit === undefined && isAddressable) throw tooManyExtents(path, subformat);
+  throw systemError(
+    'EFBIG',
+    `${path}: a ${subformat} disk holds at most ${limit ?? '8 PiB less a sector'}`,
+  );
 }
 
-function writeDirectory(file: HostFile, geometry: Geometry, offset: number): void {
-  const first = (offset + directoryBytes(geometry)) / SECTOR_BYTES;
-  const tableSectors = tableBytes(geometry) / SECTOR_BYTES;
-  const entries = Uint32Array.from(
-    { length: tableCount(geometry) },
-    (_, table) => first + table * tableSectors,
+function tooManyExtents(path: string, subformat: Subformat): Error {
+  return systemError(
+    'EFBIG',
+    `${path}: a ${subformat} disk of this size has more extents than a descriptor of 1 MiB can name`,
   );
-  file.write(new Uint8Array(entries.buffer), 0, entries.byteLength, offset);
+}
+
+/** A descriptor of its own is made first, so that no other is in the way, and written last. */
+function writeImage(files: NewFiles, path: string, disk: NewDisk, descriptor: Buffer): void {
+  const isOwnFile = factsOfSubformat(disk.subformat).suffix !== '';
+  files.create(path, (file) => {
+    if (!isOwnFile) {
+      writeSparseExtent(file, disk.extents[0]?.size ?? 0, descriptor);
+      return;
+    }
+    for (const { size, fileName } of disk.extents) {
+      files.create(join(dirname(path), fileName), (extent) => {
+        writeExtent(extent, size, disk);
+      });
+    }
+    file.write(descriptor, 0, descriptor.length, 0);
+  });
+}
+
+function writeExtent(file: HostFile, size: number, disk: NewDisk): void {
+  const { extentType, isPreallocated } = factsOfSubformat(disk.subformat);
+  const { parentFileNameHint: hint, geometry } = disk;
+  switch (extentType) {
+    case 'SPARSE':
+      writeSparseExtent(file, size, undefined);
+      break;
+    case 'VMFSSPARSE':
+      writeCowdExtent(
+        file,
+        size,
+        hint === undefined ? { geometry } : { parentFileName: Buffer.from(hint) },
+      );
+      break;
+    case 'SESPARSE':
+      writeSeSparseExtent(file, size);
+      break;
+    case 'FLAT':
+    case 'VMFS':
+      writeFlatExtent(file, size, isPreallocated);
+      break;
+  }
 }

@@ -2,9 +2,9 @@
  * One file of an image on the host: whole reads and writes at byte offsets, and the barrier. All
  * I/O of the engine passes here. A descriptor number is good in every thread of the process.
  */
-import { closeSync, fdatasyncSync, fstatSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync } from 'node:fs';
 import { systemError } from '../errno.js';
-import { punchHole, readAt, seekData, seekHole, writeAt } from '../os/file-io.js';
+import { preallocate, punchHole, readAt, seekData, seekHole, writeAt } from '../os/file-io.js';
 
 /** A file as it travels between threads. */
 export interface HostFileDescription {
@@ -66,6 +66,20 @@ export class HostFile {
   /** Waits until everything written to the file is durable, its length included. */
   sync(): void {
     fdatasyncSync(this.#fd);
+  }
+
+  /** Makes a new file `length` bytes long: what was not written reads as zeros and takes no space. */
+  extend(length: number): void {
+    ftruncateSync(this.#fd, length);
+  }
+
+  /**
+   * Makes the first `length` bytes of a file take their space on the host.
+   *
+   * @returns false where the host cannot
+   */
+  preallocate(length: number): boolean {
+    return preallocate(this.#fd, 0, length, this.path);
   }
 
   /** Length of the file in bytes, asked from the system; never on the write path. */

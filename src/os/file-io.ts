@@ -12,7 +12,7 @@ import {
   SEEK_END,
   SEEK_HOLE,
 } from '../file-flags.js';
-import { libc, loadedLibc } from './libc.js';
+import { libc, loadedLibc, type Libc } from './libc.js';
 import { pinnedAddress } from './pinned-memory.js';
 import { systemCallError } from './system-call-error.js';
 
@@ -95,6 +95,33 @@ export function seekEnd(fd: number, path: string): number {
   const length = c.lseek(fd, 0, SEEK_END);
   if (length < 0) throw systemCallError('lseek', c.errno(), path);
   return length;
+}
+
+/**
+ * Makes the host set space aside for `length` bytes at `position`; what was not there reads as
+ * zeros, and the file grows to hold it.
+ *
+ * @returns false where the host's file system cannot
+ * @throws the system's error, ENOSPC included; `path` is for its message
+ */
+export function preallocate(fd: number, position: number, length: number, path: string): boolean {
+  const c = libcIfAny();
+  if (c === undefined) return false;
+  for (;;) {
+    if (c.fallocate(fd, 0, position, length) === 0) return true;
+    const errno = c.errno();
+    if (errno === Errno.EOPNOTSUPP || errno === Errno.ENOSYS) return false;
+    if (errno !== Errno.EINTR) throw systemCallError('fallocate', errno, path);
+  }
+}
+
+/** The C library, loaded now if need be; undefined where there is none for this machine. */
+function libcIfAny(): Libc | undefined {
+  try {
+    return libc();
+  } catch {
+    return undefined;
+  }
 }
 
 /** The first byte from `position` on that the host has data for, or `limit`. */

@@ -45,14 +45,16 @@ export interface SparseLayout {
   readonly overHead: number;
 }
 
-/** Lays out a new extent as VMware does, its descriptor of `descriptorBytes` behind the header. */
+/**
+ * Lays out a new extent as VMware does, its descriptor of `descriptorBytes` behind the header; an
+ * extent of a split disk has none, and 0 for its offset and size.
+ */
 export function newLayout(geometry: Geometry, descriptorBytes: number): SparseLayout {
-  const descriptorOffset = SECTOR_BYTES;
   const copyBytes = directoryBytes(geometry) + tableCount(geometry) * tableBytes(geometry);
-  const rgdOffset = descriptorOffset + descriptorBytes;
+  const rgdOffset = SECTOR_BYTES + descriptorBytes;
   const gdOffset = rgdOffset + copyBytes;
   return {
-    descriptorOffset,
+    descriptorOffset: descriptorBytes === 0 ? 0 : SECTOR_BYTES,
     descriptorBytes,
     rgdOffset,
     gdOffset,

@@ -1,53 +1,58 @@
-/** The descriptor text of a new monolithicSparse disk. */
+/** The descriptor text of a new disk. */
 import { formatCid } from './cid.js';
+import type { Adapter, DiskGeometry } from './disk-geometry.js';
 import { SECTOR_BYTES } from './limits.js';
+import { factsOfSubformat, type NewExtent, type Subformat } from './subformat.js';
 
 /** Sectors that VMware reserves for an embedded descriptor. */
 export const DESCRIPTOR_SECTORS = 20;
 
-/** What a new descriptor names; `size` in bytes. */
+/** What a new descriptor says. */
 export interface NewDisk {
-  readonly size: number;
+  readonly subformat: Subformat;
+  readonly extents: readonly NewExtent[];
   readonly cid: number;
   readonly parentCid: number | undefined;
   readonly parentFileNameHint: string | undefined;
-  /** The file's own name, without its folder. */
-  readonly fileName: string;
+  readonly adapter: Adapter;
+  readonly geometry: DiskGeometry;
   /** 24 hex digits; the CID follows them in `ddb.longContentID`. */
   readonly longContentPrefix: string;
 }
 
-// Geometry of an LSI Logic disk above 1 GiB, the type VMware gives a new machine.
-const HEADS = 255;
-const SECTORS = 63;
-
 /** Formats the descriptor as VMware does; ASCII but for file names, which are UTF-8. */
 export function formatNewDescriptor(disk: NewDisk): string {
-  const sectors = disk.size / SECTOR_BYTES;
+  const { extentType, dataBase } = factsOfSubformat(disk.subformat);
+  const { cylinders, heads, sectors } = disk.geometry;
   const cid = formatCid(disk.cid);
   const hint =
     disk.parentFileNameHint === undefined
       ? []
       : [`parentFileNameHint="${disk.parentFileNameHint}"`];
+  // QEMU needs the offset in FLAT lines and refuses it in others.
+  const offset = extentType === 'FLAT' ? ' 0' : '';
   return [
     '# Disk DescriptorFile',
     'version=1',
     'encoding="UTF-8"',
     `CID=${cid}`,
     `parentCID=${formatCid(disk.parentCid ?? 0xffffffff)}`,
-    'createType="monolithicSparse"',
+    `createType="${disk.subformat}"`,
     ...hint,
     '',
     '# Extent description',
-    `RW ${sectors} SPARSE "${disk.fileName}"`,
+    ...disk.extents.map(
+      ({ size, fileName }) => `RW ${size / SECTOR_BYTES} ${extentType} "${fileName}"${offset}`,
+    ),
     '',
     '# The Disk Data Base',
     '#DDB',
     '',
-    'ddb.adapterType = "lsilogic"',
-    `ddb.geometry.cylinders = "${Math.max(1, Math.floor(sectors / (HEADS * SECTORS)))}"`,
-    `ddb.geometry.heads = "${HEADS}"`,
-    `ddb.geometry.sectors = "${SECTORS}"`,
+    `ddb.adapterType = "${disk.adapter}"`,
+    `ddb.geometry.cylinders = "${cylinders}"`,
+    `ddb.geometry.heads = "${heads}"`,
+    `ddb.geometry.sectors = "${sectors}"`,
+    ...dataBase,
     `ddb.longContentID = "${disk.longContentPrefix}${cid}"`,
     'ddb.virtualHWVersion = "4"',
     '',

@@ -1,7 +1,14 @@
 import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { punchHole, readAt, seekData, seekHole, writeAt } from '../../../src/os/file-io.js';
+import {
+  preallocate,
+  punchHole,
+  readAt,
+  seekData,
+  seekHole,
+  writeAt,
+} from '../../../src/os/file-io.js';
 import { libc } from '../../../src/os/libc.js';
 import { allocatePinned, pinnedAddress, pinnedTail } from '../../../src/os/pinned-memory.js';
 import { tempFolder } from '../../helpers/temp-folder.js';
@@ -82,5 +89,25 @@ describe('holes of the host', () => {
         .subarray(64 * 1024, 192 * 1024)
         .every((byte) => byte === 0),
     ).toBe(true);
+  });
+});
+
+describe('preallocate', () => {
+  test('takes the space, keeps what is there, and makes the file longer', () => {
+    const { fd, path } = openFile(Buffer.from('data'));
+    expect(preallocate(fd, 0, 3 * MIB + 1, path)).toBe(true);
+    const { size, blocks } = statSync(path);
+    expect(size).toBe(3 * MIB + 1);
+    expect(blocks * 512).toBeGreaterThan(3 * MIB);
+    const content = readFileSync(path);
+    expect(content.subarray(0, 4).toString()).toBe('data');
+    expect(content.subarray(4).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test('fails as the system says', () => {
+    const { fd, path } = openFile(Buffer.alloc(0), 'r');
+    const failure = { code: 'EBADF', path };
+    expect(() => preallocate(fd, 0, MIB, path)).toThrow(expect.objectContaining(failure));
+    expect(statSync(path).size).toBe(0);
   });
 });

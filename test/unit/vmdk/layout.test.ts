@@ -34,6 +34,20 @@ describe('newLayout', () => {
     });
   });
 
+  test.each([
+    ['a split disk of Workstation', 8323072, 510, 1024],
+    ['a grown one', 983040, 62, 128],
+    ['2047 MiB', 4192256, 258, 640],
+  ])('puts the tables of an extent of %s behind its header', (_name, sectors, gd, overHead) => {
+    expect(newLayout(geometry(sectors * SECTOR), 0)).toEqual({
+      descriptorOffset: 0,
+      descriptorBytes: 0,
+      rgdOffset: SECTOR,
+      gdOffset: gd * SECTOR,
+      overHead: overHead * SECTOR,
+    });
+  });
+
   test('begins the grains at a multiple of a larger grain', () => {
     const { overHead } = newLayout(geometry(10 * GIB, 2048), 20 * SECTOR);
     expect(overHead / SECTOR).toBe(2048);

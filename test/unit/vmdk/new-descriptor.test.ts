@@ -13,13 +13,20 @@ import {
 const GIB = 2 ** 30;
 
 const DISK: NewDisk = {
-  size: 10 * GIB,
+  subformat: 'monolithicSparse',
+  extents: [{ size: 10 * GIB, fileName: 'disk.vmdk' }],
   cid: 0x077161c8,
   parentCid: undefined,
   parentFileNameHint: undefined,
-  fileName: 'disk.vmdk',
+  adapter: 'lsilogic',
+  geometry: { cylinders: 1305, heads: 255, sectors: 63 },
   longContentPrefix: '0123456789abcdef01234567',
 };
+
+/** The disk in a file of another name. */
+function named(fileName: string): NewDisk {
+  return { ...DISK, extents: [{ size: 10 * GIB, fileName }] };
+}
 
 /** Formats, and parses what would be in the file. */
 function reread(disk: NewDisk) {
@@ -65,14 +72,43 @@ ddb.virtualHWVersion = "4"
     });
   });
 
-  test('gives a tiny disk one cylinder', () => {
-    const lines = formatNewDescriptor({ ...DISK, size: 512 }).split('\n');
-    expect(lines).toContain('RW 1 SPARSE "disk.vmdk"');
-    expect(lines).toContain('ddb.geometry.cylinders = "1"');
+  test.each([
+    ['monolithicFlat', 'RW 3 FLAT "a.vmdk" 0'],
+    ['twoGbMaxExtentSparse', 'RW 3 SPARSE "a.vmdk"'],
+    ['twoGbMaxExtentFlat', 'RW 3 FLAT "a.vmdk" 0'],
+    ['vmfs', 'RW 3 VMFS "a.vmdk"'],
+    ['vmfsThin', 'RW 3 VMFS "a.vmdk"'],
+    ['vmfsSparse', 'RW 3 VMFSSPARSE "a.vmdk"'],
+    ['seSparse', 'RW 3 SESPARSE "a.vmdk"'],
+  ] as const)('writes the extent lines of %s', (subformat, line) => {
+    const extents = [
+      { size: 3 * 512, fileName: 'a.vmdk' },
+      { size: 512, fileName: 'b.vmdk' },
+    ];
+    const lines = formatNewDescriptor({ ...DISK, subformat, extents }).split('\n');
+    expect(lines[5]).toBe(`createType="${subformat}"`);
+    expect(lines[8]).toBe(line);
+    expect(lines[9]).toBe(line.replace('3', '1').replace('a.vmdk', 'b.vmdk'));
+    expect(lines[10]).toBe('');
+  });
+
+  test('says what else is known of a disk', () => {
+    const lineOf = (disk: NewDisk, key: string) =>
+      formatNewDescriptor(disk)
+        .split('\n')
+        .find((line) => line.startsWith(key));
+    expect(lineOf({ ...DISK, adapter: 'legacyESX' }, 'ddb.adapterType')).toBe(
+      'ddb.adapterType = "legacyESX"',
+    );
+    expect(lineOf({ ...DISK, subformat: 'vmfsThin' }, 'ddb.thin')).toBe(
+      'ddb.thinProvisioned = "1"',
+    );
+    expect(lineOf({ ...DISK, subformat: 'seSparse' }, 'ddb.grain')).toBe('ddb.grain = "8"');
+    expect(lineOf(DISK, 'ddb.thin')).toBeUndefined();
   });
 
   test('is a descriptor that fits the sectors reserved for it', () => {
-    const text = formatNewDescriptor({ ...DISK, fileName: `${'x'.repeat(250)}.vmdk` });
+    const text = formatNewDescriptor(named(`${'x'.repeat(250)}.vmdk`));
     expect(looksLikeDescriptor(text)).toBe(true);
     expect(DESCRIPTOR_SECTORS).toBe(20);
     expect(Buffer.byteLength(text)).toBeLessThan(20 * 512);
@@ -92,7 +128,7 @@ ddb.virtualHWVersion = "4"
 
   test('keeps a name in any script', () => {
     const fileName = 'Gro\u00df \u30c6\u30b9\u30c8 \u{1f4be}.vmdk';
-    const descriptor = reread({ ...DISK, fileName });
+    const descriptor = reread(named(fileName));
     expect(decodeFileName(descriptor.extents[0]?.fileName ?? '', descriptor)).toBe(fileName);
   });
 });
