@@ -1,31 +1,88 @@
-/** `vmdkfs create IMAGE --size N [--backing PARENT]`. */
+/** `vmdkfs create IMAGE --size N [--subformat NAME] [--backing PARENT] [--adapter TYPE]`. */
 import type { Command } from 'commander';
-import { createImage } from '../block/create-image.js';
+import { createImage, isOutsideFolder } from '../block/create-image.js';
 import { UsageError } from '../mount/mount-error.js';
+import { ADAPTER_DEFAULT, ADAPTERS, type Adapter } from '../vmdk/disk-geometry.js';
+import {
+  factsOfSubformat,
+  findSubformat,
+  SUBFORMAT_DEFAULT,
+  SUBFORMATS,
+  type Subformat,
+} from '../vmdk/subformat.js';
 import { formatSize, parseSize } from './size.js';
-import { print } from './output.js';
+import { complain, print } from './output.js';
 
 interface CreateFlags {
   readonly size?: string;
   readonly backing?: string;
+  readonly subformat: string;
+  readonly adapter: string;
 }
+
+const HELP = `
+Subformats, in any case:
+  ${SUBFORMATS.slice(0, 4).join(', ')},
+  ${SUBFORMATS.slice(4).join(', ')}
+All but monolithicSparse are a descriptor and extents in files beside it. vmfsPreallocated and
+vmfsEagerZeroedThick take all their space at once; only the sparse ones can have a parent.`;
 
 /** Adds the command to the program. */
 export function addCreateCommand(program: Command): void {
   program
     .command('create')
-    .summary('make a new, empty image (monolithicSparse)')
+    .summary('make a new, empty image of any subformat that can be written')
     .description('Make a new, empty VMDK image; with --backing, a child that holds what differs.')
-    .argument('<image>', 'the file to make; it must not exist')
+    .argument('<image>', 'the file to make; neither it nor its extents may exist')
     .option('-s, --size <size>', 'size of the disk: 20G, 512M, bytes (default: that of the parent)')
+    .option('-t, --subformat <name>', 'kind of image, see below', SUBFORMAT_DEFAULT)
     .option('-b, --backing <parent>', 'an image that the new one is a child of')
-    .action((image: string, flags: CreateFlags) => {
-      if (flags.size === undefined && flags.backing === undefined) {
-        throw new UsageError('create needs --size, or --backing to take the size from');
-      }
-      const size = flags.size === undefined ? undefined : parseSize(flags.size);
-      const made = createImage(image, { size, backing: flags.backing });
-      const child = flags.backing === undefined ? '' : `, a child of ${flags.backing}`;
-      print(`${image}: monolithicSparse, ${formatSize(made)}${child}`);
-    });
+    .option('-a, --adapter <type>', ADAPTERS.join(', '), ADAPTER_DEFAULT)
+    .addHelpText('after', HELP)
+    .action(create);
+}
+
+function create(image: string, flags: CreateFlags): void {
+  const { backing } = flags;
+  if (flags.size === undefined && backing === undefined) {
+    throw new UsageError('create needs --size, or --backing to take the size from');
+  }
+  const subformat = parseSubformat(flags.subformat);
+  if (backing !== undefined && !factsOfSubformat(subformat).canBeChild) {
+    const sparse = SUBFORMATS.filter((name) => factsOfSubformat(name).canBeChild);
+    throw new UsageError(
+      `--backing needs a sparse subformat (${sparse.join(', ')}); ${subformat} is flat and cannot have a parent`,
+    );
+  }
+  const adapter = parseAdapter(flags.adapter);
+  const size = flags.size === undefined ? undefined : parseSize(flags.size);
+  const made = createImage(image, { size, backing, subformat, adapter });
+  const child = backing === undefined ? '' : `, a child of ${backing}`;
+  print(`${image}: ${subformat}, ${formatSize(made)}${child}`);
+  if (backing !== undefined && isOutsideFolder(image, backing)) {
+    complain(
+      `vmdkfs: ${backing} lies outside the folder of ${image}: mounting ${image} will need --allow-outside`,
+    );
+  }
+}
+
+function parseSubformat(name: string): Subformat {
+  if (name.toLowerCase() === 'streamoptimized') {
+    throw new UsageError(
+      'streamOptimized images can be read but not written, so an empty one would stay empty; choose another subformat',
+    );
+  }
+  const subformat = findSubformat(name);
+  if (subformat !== undefined) return subformat;
+  throw new UsageError(
+    `${JSON.stringify(name)} is not a subformat that can be made (${SUBFORMATS.join(', ')} expected)`,
+  );
+}
+
+function parseAdapter(name: string): Adapter {
+  const adapter = ADAPTERS.find((known) => known.toLowerCase() === name.toLowerCase());
+  if (adapter !== undefined) return adapter;
+  throw new UsageError(
+    `${JSON.stringify(name)} is not an adapter (${ADAPTERS.join(', ')} expected)`,
+  );
 }
