@@ -22,6 +22,7 @@ import { writeCowdExtent, writeSeSparseExtent, writeSparseExtent } from './creat
 import type { HostFile } from './host-file.js';
 import { NewFiles } from './new-files.js';
 import { openImage } from './open-image.js';
+import type { OpenPermissions } from './open-policy.js';
 import { randomCid } from './random-cid.js';
 
 export interface CreateOptions {
@@ -33,6 +34,8 @@ export interface CreateOptions {
   readonly subformat?: Subformat;
   /** lsilogic unless told otherwise. */
   readonly adapter?: Adapter;
+  /** What the parent and its own parents are allowed to be. */
+  readonly permissions?: OpenPermissions;
 }
 
 interface Parent {
@@ -53,7 +56,8 @@ export function createImage(path: string, options: CreateOptions): number {
   if (options.backing !== undefined && !factsOfSubformat(subformat).canBeChild) {
     throw systemError('EINVAL', `${path}: a ${subformat} image cannot have a parent`);
   }
-  const parent = options.backing === undefined ? undefined : readParent(path, options.backing);
+  const { backing, permissions = {} } = options;
+  const parent = backing === undefined ? undefined : readParent(path, backing, permissions);
   const size = alignUp(options.size ?? parent?.size ?? 0, SECTOR_BYTES);
   const disk = planDisk(path, subformat, size, parent, options.adapter ?? ADAPTER_DEFAULT);
   const descriptor = Buffer.from(formatNewDescriptor(disk));
@@ -79,9 +83,12 @@ function hintTo(path: string, parent: string): string {
   return relative(realpathSync(dirname(resolve(path))), realpathSync(parent));
 }
 
-function readParent(path: string, backing: string): Parent {
-  const image = openImage(backing, { readOnly: true });
+function readParent(path: string, backing: string, permissions: OpenPermissions): Parent {
+  const image = openImage(backing, { ...permissions, readOnly: true });
   try {
+    if (image.disk !== undefined) {
+      throw systemError('EINVAL', `${backing}: a disk inside an archive cannot be a parent`);
+    }
     const { cid } = image.chain[0]?.descriptor ?? {};
     return { size: image.device.size, cid, hint: hintTo(path, backing) };
   } finally {

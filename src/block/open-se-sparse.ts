@@ -161,15 +161,31 @@ function assertWritable(
 function bitmapEnd(file: OpenedFile, header: SeSparseHeader): number {
   const { freeBitmap, grainBytes, grains } = header;
   const count = Math.floor(grains.length / grainBytes);
-  const bytes = Math.min(freeBitmap.length, Math.ceil(count / 8));
-  for (let end = bytes; end > 0; end -= BITMAP_BYTES) {
-    const start = Math.max(0, end - BITMAP_BYTES);
-    const bits = readBytes(file, freeBitmap.offset + start, end - start);
-    const last = bits.findLastIndex((byte) => byte !== 0);
-    if (last < 0) continue;
-    const highest = 31 - Math.clz32(bits[last] ?? 0);
-    const index = (start + last) * 8 + highest;
-    return grains.offset + Math.min(index + 1, count) * grainBytes;
+  const bitmap = Math.min(freeBitmap.length, Math.ceil(count / 8));
+  // Most of the bitmap of a large disk is a hole.
+  const pieces = dataOf(new HostFile(file), freeBitmap.offset, freeBitmap.offset + bitmap);
+  for (const { start, end } of pieces.toReversed()) {
+    for (let to = end; to > start; to -= BITMAP_BYTES) {
+      const from = Math.max(start, to - BITMAP_BYTES);
+      const bits = readBytes(file, from, to - from);
+      const last = bits.findLastIndex((byte) => byte !== 0);
+      if (last < 0) continue;
+      const highest = 31 - Math.clz32(bits[last] ?? 0);
+      const index = (from + last - freeBitmap.offset) * 8 + highest;
+      return grains.offset + Math.min(index + 1, count) * grainBytes;
+    }
   }
   return grains.offset;
+}
+
+/** The stretches of `[start, end)` for which the host has data. */
+function dataOf(file: HostFile, start: number, end: number): { start: number; end: number }[] {
+  const pieces: { start: number; end: number }[] = [];
+  for (let at = start; at < end;) {
+    const data = file.nextData(at, end);
+    if (data >= end) break;
+    at = file.nextHole(data, end);
+    pieces.push({ start: data, end: at });
+  }
+  return pieces;
 }

@@ -10,10 +10,11 @@ import {
   SUBFORMATS,
   type Subformat,
 } from '../vmdk/subformat.js';
+import { addPermissionOptions, permissionsOf, type PermissionFlags } from './open-options.js';
 import { formatSize, parseSize } from './size.js';
 import { complain, print } from './output.js';
 
-interface CreateFlags {
+interface CreateFlags extends PermissionFlags {
   readonly size?: string;
   readonly backing?: string;
   readonly subformat: string;
@@ -29,7 +30,7 @@ vmfsEagerZeroedThick take all their space at once; only the sparse ones can have
 
 /** Adds the command to the program. */
 export function addCreateCommand(program: Command): void {
-  program
+  const command = program
     .command('create')
     .summary('make a new, empty image of any subformat that can be written')
     .description('Make a new, empty VMDK image; with --backing, a child that holds what differs.')
@@ -40,6 +41,7 @@ export function addCreateCommand(program: Command): void {
     .option('-a, --adapter <type>', ADAPTERS.join(', '), ADAPTER_DEFAULT)
     .addHelpText('after', HELP)
     .action(create);
+  addPermissionOptions(command);
 }
 
 function create(image: string, flags: CreateFlags): void {
@@ -56,7 +58,8 @@ function create(image: string, flags: CreateFlags): void {
   }
   const adapter = parseAdapter(flags.adapter);
   const size = flags.size === undefined ? undefined : parseSize(flags.size);
-  const made = createImage(image, { size, backing, subformat, adapter });
+  const permissions = permissionsOf(flags);
+  const made = createImage(image, { size, backing, subformat, adapter, permissions });
   const child = backing === undefined ? '' : `, a child of ${backing}`;
   print(`${image}: ${subformat}, ${formatSize(made)}${child}`);
   if (backing !== undefined && isOutsideFolder(image, backing)) {

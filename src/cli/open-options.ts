@@ -1,31 +1,44 @@
 /** Options of the commands that open an image: what the user allows, and which disk is meant. */
 import type { Command } from 'commander';
 import type { OpenOptions } from '../block/open-image.js';
+import type { OpenPermissions } from '../block/open-policy.js';
 
-/** The options as commander gives them. */
-export interface OpenFlags {
-  readonly disk?: string;
+/** What the user allows, as commander gives it. */
+export interface PermissionFlags {
   readonly allowOutside?: true;
   readonly allowDevices?: true;
   readonly force?: true;
 }
 
-/** Adds the options to a command. */
-export function addOpenOptions(command: Command): Command {
-  return command
-    .option('--disk <disk>', 'which disk of an OVA: its number from 1, or its name')
+/** The options of a command that opens an image itself. */
+export interface OpenFlags extends PermissionFlags {
+  readonly disk?: string;
+}
+
+/** Adds the options for what is allowed to a command. */
+export function addPermissionOptions(command: Command): void {
+  command
     .option('--allow-outside', 'open extents and parents outside the folder of the image')
     .option('--allow-devices', 'open extents that are block devices')
     .option('--force', 'open a child although its parent was modified');
 }
 
-/** How an image is opened by `flags`. */
-export function openOptions(flags: OpenFlags, readOnly: boolean): OpenOptions {
+/** Adds all options to a command. */
+export function addOpenOptions(command: Command): void {
+  command.option('--disk <disk>', 'which disk of an OVA: its number from 1, or its name');
+  addPermissionOptions(command);
+}
+
+/** What `flags` allow. */
+export function permissionsOf(flags: PermissionFlags): OpenPermissions {
   return {
-    readOnly,
-    disk: flags.disk,
     allowOutside: flags.allowOutside === true,
     allowDevices: flags.allowDevices === true,
     force: flags.force === true,
   };
+}
+
+/** How an image is opened by `flags`. */
+export function openOptions(flags: OpenFlags, readOnly: boolean): OpenOptions {
+  return { ...permissionsOf(flags), readOnly, disk: flags.disk };
 }

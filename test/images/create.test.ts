@@ -32,10 +32,6 @@ const UNKNOWN_TO_QEMU: readonly Subformat[] = [
 ];
 const QEMU_SUBFORMATS = SUBFORMATS.filter((name) => !UNKNOWN_TO_QEMU.includes(name));
 
-/** Subformats whose extents the engine does not open yet. */
-const NOT_OPENED: readonly Subformat[] = ['vmfsSparse', 'seSparse'];
-const OPENED_SUBFORMATS = SUBFORMATS.filter((name) => !NOT_OPENED.includes(name));
-
 const CHILD_SUBFORMATS = SUBFORMATS.filter((name) => factsOfSubformat(name).canBeChild);
 
 /** Sizes that have been trouble: one sector, not whole grains, one above a split extent. */
@@ -129,7 +125,7 @@ describe.skipIf(isMissing(QEMU, 'qemu'))(QEMU, () => {
   });
 });
 
-describe.each(OPENED_SUBFORMATS)('our engine with a new %s', (subformat) => {
+describe.each(SUBFORMATS)('our engine with a new %s', (subformat) => {
   // Preallocated, these would take all their space.
   const { isPreallocated } = factsOfSubformat(subformat);
   test.each(isPreallocated ? SIZES.slice(0, 2) : SIZES)('of %d bytes', (size) => {
