@@ -2,9 +2,17 @@
  * One file of an image on the host: whole reads and writes at byte offsets, and the barrier. All
  * I/O of the engine passes here. A descriptor number is good in every thread of the process.
  */
-import { closeSync, fdatasyncSync, fstatSync, ftruncateSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync } from 'node:fs';
 import { systemError } from '../errno.js';
-import { preallocate, punchHole, readAt, seekData, seekHole, writeAt } from '../os/file-io.js';
+import {
+  preallocate,
+  punchHole,
+  readAt,
+  seekData,
+  seekHole,
+  syncData,
+  writeAt,
+} from '../os/file-io.js';
 
 /** A file as it travels between threads. */
 export interface HostFileDescription {
@@ -65,7 +73,7 @@ export class HostFile {
 
   /** Waits until everything written to the file is durable, its length included. */
   sync(): void {
-    fdatasyncSync(this.#fd);
+    syncData(this.#fd);
   }
 
   /** Makes a new file `length` bytes long: what was not written reads as zeros and takes no space. */

@@ -3,7 +3,7 @@
  * to pread(2) and pwrite(2), which is a quarter of a microsecond less than through `node:fs`;
  * everything else goes through `node:fs`.
  */
-import { readSync, writeSync } from 'node:fs';
+import { fdatasyncSync, readSync, writeSync } from 'node:fs';
 import { Errno } from '../errno.js';
 import {
   FALLOC_FL_KEEP_SIZE,
@@ -64,6 +64,15 @@ export function writeAt(
     const errno = c.errno();
     if (errno !== Errno.EINTR) throw systemCallError('pwrite', errno, path);
   }
+}
+
+/**
+ * fdatasync(2): waits until everything written to the file is durable, its length included.
+ *
+ * @throws the system's error
+ */
+export function syncData(fd: number): void {
+  fdatasyncSync(fd);
 }
 
 /**
