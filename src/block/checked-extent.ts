@@ -40,6 +40,8 @@ export interface CheckedExtent {
   readonly tableBytes: number;
   /** Whether the header says that the extent was not closed. */
   readonly isUnclean: boolean;
+  /** Copies of tables that lag behind and are brought up to date by the first write. */
+  readonly lateCopies: number;
   /**
    * @param slots how many of its tables may be in memory, at least 1
    * @param share of the memory for inflated grains
@@ -56,12 +58,13 @@ export interface SparseFacts extends Omit<
   readonly place: ExtentPlace;
   readonly tables: TablesFound;
   readonly checked: TablesChecked;
-  readonly isUnclean: boolean;
+  readonly isUnclean?: boolean;
+  readonly lateCopies?: number;
 }
 
 /** A sparse extent that waits for its share of memory. */
 export function checkedSparse(facts: SparseFacts): CheckedExtent {
-  const { checked, file, isUnclean, place, tables, ...others } = facts;
+  const { checked, file, isUnclean = false, lateCopies = 0, place, tables, ...others } = facts;
   const { bounds, codec, directories, tableEntries } = tables;
   const size = { tableCount: directories[0]?.length ?? 0, tableEntries };
   return {
@@ -70,6 +73,7 @@ export function checkedSparse(facts: SparseFacts): CheckedExtent {
     tableCount: size.tableCount,
     tableBytes: tableEntries * ENTRY_BYTES,
     isUnclean,
+    lateCopies,
     describe: (slots) => ({
       kind: 'sparse',
       ...place,

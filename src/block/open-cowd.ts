@@ -14,6 +14,7 @@ import {
   checkedSparse,
   type CheckedExtent,
   type ExtentPlace,
+  type ExtentUse,
 } from './checked-extent.js';
 import { readDirectories } from './directories.js';
 import { readBytes } from './find-descriptor.js';
@@ -22,13 +23,19 @@ import { sectorBounds } from './grain-bounds.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
 import type { HeaderWrite } from './sparse-extent.js';
 import { SECTOR_SCALE } from './table-codec.js';
+import { checkUnclean } from './unclean.js';
 
 /**
  * Checks an extent at `place` of the disk; `files` counts its tables.
  *
  * @throws VmdkError that says what is wrong with it
  */
-export function checkCowd(files: OpenedFiles, file: OpenedFile, place: ExtentPlace): CheckedExtent {
+export function checkCowd(
+  files: OpenedFiles,
+  file: OpenedFile,
+  place: ExtentPlace,
+  use: ExtentUse,
+): CheckedExtent {
   const header = decodeCowdHeader(readBytes(file, 0, CowdHeader.byteLength), file.path);
   const { grainBytes, tableEntries } = header;
   assertCovered(file, header.capacity, grainBytes, place.size);
@@ -45,6 +52,7 @@ export function checkCowd(files: OpenedFiles, file: OpenedFile, place: ExtentPla
     bounds: sectorBounds(file.path, header, directories.metadata),
   };
   const checked = checkTables(file, tables);
+  if (header.isUnclean && !use.readOnly) checkUnclean(file, tables, checked.allocated);
   const used = Math.max(checked.grainsEnd, directories.metadata.at(-1) ?? 0);
   const end = endInUse(file, header, used);
   return checkedSparse({
@@ -70,7 +78,7 @@ export function checkCowd(files: OpenedFiles, file: OpenedFile, place: ExtentPla
     directoryOffsets: directories.offsets,
     // ESXi reads an entry of 1 as zeros; other programs read sector 1.
     hasZeroedGrains: false,
-    ...headerWrites(header),
+    ...headerWrites(),
   });
 }
 
@@ -82,14 +90,11 @@ function endInUse(file: OpenedFile, header: CowdExtentHeader, used: number): num
   return alignUp(end, SECTOR_BYTES);
 }
 
-function headerWrites(header: CowdExtentHeader): {
-  firstWrites: HeaderWrite[];
-  lastWrites: HeaderWrite[];
-} {
+/** The extent is in use from the first write to a clean end. */
+function headerWrites(): { firstWrites: HeaderWrite[]; lastWrites: HeaderWrite[] } {
   const position = CowdHeader.uncleanShutdown.offset;
-  const clean = { position, bytes: Uint8Array.of(0, 0, 0, 0) };
   return {
     firstWrites: [{ position, bytes: Uint8Array.of(1, 0, 0, 0) }],
-    lastWrites: header.isUnclean ? [] : [clean],
+    lastWrites: [{ position, bytes: Uint8Array.of(0, 0, 0, 0) }],
   };
 }

@@ -121,7 +121,7 @@ function openSparse(context: ExtentContext, line: ExtentLine, place: ExtentPlace
   const readOnly = reason !== undefined;
   const file = readOnly ? probe : files.openForWriting(probe);
   const description = isCowd
-    ? checkCowd(files, file, place)
+    ? checkCowd(files, file, place, { ...use, readOnly })
     : checkSeSparse(files, file, place, { ...use, readOnly });
   return { line, file, readOnlyReason: reason, description };
 }

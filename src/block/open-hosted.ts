@@ -18,6 +18,7 @@ import { sectorBounds } from './grain-bounds.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
 import type { HeaderWrite } from './sparse-extent.js';
 import { SECTOR_SCALE } from './table-codec.js';
+import { checkUnclean } from './unclean.js';
 
 /** The version that a header with change tracking has. */
 const TRACKED_VERSION = 3;
@@ -58,6 +59,8 @@ export function checkHosted(
     bounds: sectorBounds(file.path, header, directories.metadata),
   };
   const checked = checkTables(file, tables);
+  const isChecked = header.uncleanShutdown && !use.readOnly;
+  const late = isChecked ? checkUnclean(file, tables, checked.allocated) : [];
   // Grains need not be aligned, and the last one may be cut short by the end of the file.
   const end = alignUp(Math.max(file.length, checked.grainsEnd), grainBytes);
   return checkedSparse({
@@ -66,6 +69,7 @@ export function checkHosted(
     tables,
     checked,
     isUnclean: header.uncleanShutdown,
+    lateCopies: late.length,
     allocator: describeAllocator(
       {
         path: file.path,
@@ -82,7 +86,7 @@ export function checkHosted(
     isSpaceFresh: true,
     directoryOffsets: directories.offsets,
     hasZeroedGrains: header.hasZeroedGrains,
-    ...headerWrites(header),
+    ...headerWrites(header, late),
   });
 }
 
@@ -128,17 +132,20 @@ export function changeTracked(path: string, what: string): VmdkError {
   );
 }
 
-/** The extent is in use from the first write to a clean end, and no longer tracked. */
-function headerWrites(header: SparseHeader): {
-  firstWrites: HeaderWrite[];
-  lastWrites: HeaderWrite[];
-} {
+/**
+ * The extent is in use from the first write to a clean end, no longer tracked, and `late` copies of
+ * its tables are brought up to date.
+ */
+function headerWrites(
+  header: SparseHeader,
+  late: readonly HeaderWrite[],
+): { firstWrites: HeaderWrite[]; lastWrites: HeaderWrite[] } {
   const { uncleanShutdown, version } = SparseExtentHeader;
-  const firstWrites = [{ position: uncleanShutdown.offset, bytes: Uint8Array.of(1) }];
+  const position = uncleanShutdown.offset;
+  const firstWrites = [{ position, bytes: Uint8Array.of(1) }, ...late];
   if (header.version >= TRACKED_VERSION) {
     const bytes = Uint8Array.of(header.hasZeroedGrains ? 2 : 1, 0, 0, 0);
     firstWrites.push({ position: version.offset, bytes });
   }
-  const clean = { position: uncleanShutdown.offset, bytes: Uint8Array.of(0) };
-  return { firstWrites, lastWrites: header.uncleanShutdown ? [] : [clean] };
+  return { firstWrites, lastWrites: [{ position, bytes: Uint8Array.of(0) }] };
 }

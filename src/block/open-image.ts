@@ -6,21 +6,22 @@ import type { Descriptor } from '../vmdk/descriptor.js';
 import type { ExtentLine } from '../vmdk/extent-line.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
+import { attachImage, type ImageDescription } from './attach-image.js';
 import type { BlockDevice } from './block-device.js';
 import type { CheckedExtent } from './checked-extent.js';
 import { HostSource, type FileSource } from './file-source.js';
 import { newGrainCache } from './grain-cache.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import { lockFiles, type FileToLock } from './image-locks.js';
-import { ImageLayer, type ExtentDescription, type LayerDescription } from './image-layer.js';
-import { LayerState, newLayerState } from './layer-state.js';
+import type { ExtentDescription, LayerDescription } from './image-layer.js';
+import { newLayerState } from './layer-state.js';
 import { openChain } from './open-chain.js';
 import { isChecked } from './open-extent.js';
 import type { OpenedLayer } from './open-layer.js';
 import { policyOf, type OpenPermissions, type OpenPolicy } from './open-policy.js';
 import { OpenedFiles } from './opened-files.js';
 import { OvaArchive } from './ova-archive.js';
-import { newOwners, ParentChain } from './parent-chain.js';
+import { newOwners } from './parent-chain.js';
 
 /** Memory for grain tables of one image, parents included, unless told otherwise: bytes. */
 const TABLE_MEMORY_DEFAULT = 256 * 1024 * 1024;
@@ -36,13 +37,6 @@ export interface OpenOptions extends OpenPermissions {
   readonly tableMemory?: number;
   /** Whether other programs are kept from using the image in a way that does not go together. */
   readonly lock?: boolean;
-}
-
-/** An open disk as it travels between threads: the image first, then its parents. */
-export interface ImageDescription {
-  readonly layers: readonly LayerDescription[];
-  /** Which parent holds what, where there are several. */
-  readonly owners: SharedArrayBuffer | undefined;
 }
 
 /** An open disk: how to attach it elsewhere, what was found, and the device of this thread. */
@@ -93,6 +87,7 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
     if (!policy.readOnly && top?.readOnlyReason !== undefined) {
       notices.push(`${top.path}: ${top.readOnlyReason}; opened read-only`);
     }
+    if (top !== undefined && top.readOnlyReason === undefined) noteUnclean(top, notices);
     if (options.lock === true) lockFiles(filesOf(chain), notices);
     const layers = describeLayers(chain, options.tableMemory ?? TABLE_MEMORY_DEFAULT);
     const description = { layers, owners: newOwners(layers) };
@@ -102,6 +97,19 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
   } catch (error) {
     files.closeAll();
     throw error;
+  }
+}
+
+/** Says of an image that was not closed what the check of its tables found. */
+function noteUnclean(layer: OpenedLayer, notices: string[]): void {
+  for (const { description, file } of layer.extents) {
+    if (!isChecked(description) || !description.isUnclean || file === undefined) continue;
+    const { lateCopies } = description;
+    const copies =
+      lateCopies === 0
+        ? ''
+        : `, and ${lateCopies} redundant ${lateCopies === 1 ? 'table is' : 'tables are'} brought up to date with the first write`;
+    notices.push(`${file.path}: was not closed cleanly; its tables are sound${copies}`);
   }
 }
 
@@ -131,25 +139,6 @@ function sourceOf(
   }
   if (disk === undefined) return source;
   throw new VmdkError('VMDK_WHICH_DISK', path, 'is no archive with disks to choose from');
-}
-
-/**
- * To be told when a thread that had attached the image ended by itself: what it was in the middle
- * of is given up, and layers that it may have left half done are not written any more.
- */
-export function threadEnded(description: ImageDescription, thread: number): void {
-  for (const { state } of description.layers) new LayerState(state).threadEnded(thread);
-}
-
-/** A device over an image that some thread has open. */
-export function attachImage(description: ImageDescription): BlockDevice {
-  const [top, ...others] = description.layers;
-  if (top === undefined) throw new RangeError('an image has at least one layer');
-  const parents: ImageLayer[] = [];
-  for (const layer of others.toReversed()) parents.unshift(new ImageLayer(layer, parents[0]));
-  const { owners } = description;
-  const beneath = owners === undefined ? parents[0] : new ParentChain(parents, owners);
-  return new ImageLayer(top, beneath);
 }
 
 /**

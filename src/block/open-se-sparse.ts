@@ -80,7 +80,6 @@ export function checkSeSparse(
     place,
     tables,
     checked,
-    isUnclean: false,
     allocator: describeAllocator(
       {
         path: file.path,

@@ -59,6 +59,7 @@ export function checkStream(
     tableCount: count,
     tableBytes: tableBytes(header),
     isUnclean: false,
+    lateCopies: 0,
     describe: (slots, { cache, id }) => ({
       kind: 'stream',
       ...place,

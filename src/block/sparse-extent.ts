@@ -8,8 +8,8 @@
  * move while the image is open, so a place once resolved stays good.
  *
  * What the header has to say while the extent is written to (uncleanShutdown) is written before the
- * first change and taken back at a clean end; where it was already there when the image was opened
- * it stays, because nobody has checked the tables since.
+ * first change and taken back at a clean end. An extent that
+ * was not closed is checked when it is opened for writing, so that is true again then.
  */
 import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { newAllocationRecord, type AllocationRecordDescription } from './allocation-record.js';
@@ -97,7 +97,7 @@ export class SparseExtent implements Extent {
       flags: new WriteFlags(description.flags),
     };
     const { beneath, grainBytes, tables } = this.#parts;
-    this.#map = new GrainMap(tables, beneath, state, grainBytes);
+    this.#map = new GrainMap(tables, beneath, state, grainBytes, { file, scale: codec.grains });
     this.#newGrains = new NewGrains(this.#parts, flushLayer);
     this.#writer = new TableWriter(this.#parts, description.directoryOffsets);
     this.#hasZeroedGrains = description.hasZeroedGrains;
@@ -196,8 +196,10 @@ export class SparseExtent implements Extent {
     return this.#map.nextHole(offset, limit);
   }
 
+  /** Never more than the file: what was zeroed may be a hole in it. */
   allocatedBytes(): number {
-    return this.#parts.allocator.allocatedGrains * this.#parts.grainBytes;
+    const { allocator, file, grainBytes } = this.#parts;
+    return Math.min(allocator.allocatedGrains * grainBytes, file.allocatedBytes());
   }
 
   finish(): void {

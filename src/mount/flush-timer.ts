@@ -4,7 +4,7 @@
  */
 import { describeError } from '../errno.js';
 import { Worker } from 'node:worker_threads';
-import { attachImage, threadEnded, type ImageDescription } from '../block/open-image.js';
+import { attachImage, threadEnded, type ImageDescription } from '../block/attach-image.js';
 import { log } from './log.js';
 
 /** How long a write may wait for its flush, milliseconds. */

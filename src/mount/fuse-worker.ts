@@ -1,6 +1,6 @@
 /** A thread that serves requests of the kernel; see `kernel-transport.ts`. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachImage, type ImageDescription } from '../block/open-image.js';
+import { attachImage, type ImageDescription } from '../block/attach-image.js';
 import { DiskFileSystem } from '../fs/disk-file-system.js';
 import { Exchange } from '../fuse/kernel/exchange.js';
 import { serveConnection } from '../fuse/kernel/serve.js';

@@ -5,7 +5,8 @@
  */
 import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { threadEnded, wholeFile, type OpenedImage } from '../block/open-image.js';
+import { threadEnded } from '../block/attach-image.js';
+import { wholeFile, type OpenedImage } from '../block/open-image.js';
 import { describeError } from '../errno.js';
 import { connect } from '../fuse/kernel/connect.js';
 import { ProtocolError, type Agreement } from '../fuse/kernel/negotiation.js';

@@ -139,7 +139,7 @@ export const WRITABLE: readonly Behaviour[] = [
     },
   },
   {
-    title: 'data and holes are found grain by grain',
+    title: 'data and holes are found, to the block of the host or the grain',
     needsHoles: true,
     run: async (file) => {
       expect(await file.seek('data', 0)).toBe('ENXIO');
@@ -147,10 +147,15 @@ export const WRITABLE: readonly Behaviour[] = [
       await file.write(pattern(4 * KIB, 3), 200 * KIB);
       await file.write(pattern(4 * KIB, 3), 1000 * KIB);
       await file.sync();
-      expect(await file.seek('data', 0)).toBe(192 * KIB);
-      expect(await file.seek('data', 210 * KIB)).toBe(210 * KIB);
-      expect(await file.seek('hole', 192 * KIB)).toBe(256 * KIB);
-      expect(await file.seek('data', 256 * KIB)).toBe(960 * KIB);
+      const near = async (seek: Promise<number | string>, low: number, high: number) => {
+        const found = await seek;
+        expect(found).toBeGreaterThanOrEqual(low * KIB);
+        expect(found).toBeLessThanOrEqual(high * KIB);
+      };
+      await near(file.seek('data', 0), 192, 200);
+      expect(await file.seek('data', 202 * KIB)).toBe(202 * KIB);
+      await near(file.seek('hole', 201 * KIB), 204, 256);
+      await near(file.seek('data', 256 * KIB), 960, 1000);
       expect(await file.seek('data', 1024 * KIB)).toBe('ENXIO');
       expect(await file.seek('data', file.size)).toBe('ENXIO');
       expect(await file.seek('hole', file.size)).toBe('ENXIO');

@@ -13,7 +13,7 @@ import { DISK_KINDS } from '../helpers/disk-kinds.js';
 import { inspectSparseFile } from '../helpers/sparse-file.js';
 
 const SECTOR = 512;
-const ENGINE = new URL('../../dist/block/open-image.js', import.meta.url).href;
+const ENGINE = new URL('../../dist/block/attach-image.js', import.meta.url).href;
 
 /** Writes sectors `part`, `part + parts`, ... in an order of its own, each twice, and reads them back. */
 const WRITER = `

@@ -1,0 +1,34 @@
+/**
+ * An image that some thread has open, in any thread. What serves requests imports this and not what
+ * opens images: a thread has its own copy of all code that it loads.
+ */
+import type { BlockDevice } from './block-device.js';
+import { ImageLayer, type LayerDescription } from './image-layer.js';
+import { LayerState } from './layer-state.js';
+import { ParentChain } from './parent-chain.js';
+
+/** An open disk as it travels between threads: the image first, then its parents. */
+export interface ImageDescription {
+  readonly layers: readonly LayerDescription[];
+  /** Which parent holds what, where there are several. */
+  readonly owners: SharedArrayBuffer | undefined;
+}
+
+/**
+ * To be told when a thread that had attached the image ended by itself: what it was in the middle
+ * of is given up, and layers that it may have left half done are not written any more.
+ */
+export function threadEnded(description: ImageDescription, thread: number): void {
+  for (const { state } of description.layers) new LayerState(state).threadEnded(thread);
+}
+
+/** A device over an image that some thread has open. */
+export function attachImage(description: ImageDescription): BlockDevice {
+  const [top, ...others] = description.layers;
+  if (top === undefined) throw new RangeError('an image has at least one layer');
+  const parents: ImageLayer[] = [];
+  for (const layer of others.toReversed()) parents.unshift(new ImageLayer(layer, parents[0]));
+  const { owners } = description;
+  const beneath = owners === undefined ? parents[0] : new ParentChain(parents, owners);
+  return new ImageLayer(top, beneath);
+}
