@@ -1,17 +1,28 @@
 /** The disks that are measured: some prepared once, some made anew for every measurement. */
-import { randomBytes } from 'node:crypto';
 import { rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { compressibleFilling, randomFilling } from './filling.js';
 import { run, vmdkfs } from './programs.js';
 
 /**
  * `full`: monolithicSparse with every grain allocated; `flat`: monolithicFlat with the same data;
- * `fresh`: monolithicSparse without a grain; `child`: a fresh child of the full one.
+ * `fresh`: monolithicSparse without a grain; `child`: a fresh child of the full one; `chain`: the
+ * youngest of many images, each the child of the next and the full one the base; `stream`:
+ * streamOptimized with data that compresses.
  */
-export type DiskKind = 'full' | 'flat' | 'fresh' | 'child';
+export type DiskKind = 'full' | 'flat' | 'fresh' | 'child' | 'chain' | 'stream';
 
-/** Bytes of the block that a disk is filled with. */
-const FILL_BYTES = 16 * 1024 * 1024;
+/** Images of a `chain`. */
+export const CHAIN_IMAGES = 60;
+
+/** The file with a prepared disk's data; a child's is its base's. */
+const DATA_FILES = {
+  full: 'full.vmdk',
+  flat: 'flat-flat.vmdk',
+  child: 'full.vmdk',
+  chain: 'full.vmdk',
+  stream: 'stream.vmdk',
+} as const;
 
 /** The disks of one run of the benchmark, each as an image and as a plain file, in `folder`. */
 export class Disks {
@@ -23,7 +34,7 @@ export class Disks {
     this.#interrupt = interrupt;
   }
 
-  /** Makes the disks of `bytes` that measuring `kinds` needs; throws where qemu-img fails. */
+  /** Makes the disks of `bytes` that measuring `kinds` needs; throws where a program fails. */
   static async prepare(
     folder: string,
     kinds: readonly DiskKind[],
@@ -31,23 +42,18 @@ export class Disks {
     interrupt: AbortSignal,
   ): Promise<Disks> {
     const disks = new Disks(folder, interrupt);
-    const raw = disks.#path('full.raw');
-    await writeFile(raw, filling(bytes, interrupt));
-    const written = [raw];
-    const convert = async (subformat: string, image: string): Promise<void> => {
-      const to = ['-O', 'vmdk', '-o', `subformat=${subformat}`, disks.#path(image)];
-      await run('qemu-img', ['convert', '-f', 'raw', raw, ...to], interrupt);
-    };
-    if (kinds.includes('full') || kinds.includes('child')) {
-      await convert('monolithicSparse', 'full.vmdk');
-      written.push(disks.#path('full.vmdk'));
+    const needs = (...some: DiskKind[]): boolean => some.some((kind) => kinds.includes(kind));
+    if (needs('stream')) await disks.#makeStream(bytes);
+    if (needs('full', 'flat', 'child', 'chain')) {
+      await disks.#fill('full.raw', randomFilling(bytes));
     }
-    if (kinds.includes('flat')) {
-      await convert('monolithicFlat', 'flat.vmdk');
-      written.push(disks.#path('flat-flat.vmdk'));
+    if (needs('full', 'child', 'chain')) {
+      await disks.#convert('full.raw', 'monolithicSparse', 'full.vmdk');
     }
+    if (needs('flat')) await disks.#convert('full.raw', 'monolithicFlat', 'flat.vmdk');
+    if (needs('chain')) await disks.#makeChain();
     // Or the host would write them back while something else is being measured.
-    await run('sync', written, interrupt);
+    await run('sync', [], interrupt);
     return disks;
   }
 
@@ -69,17 +75,23 @@ export class Disks {
   }
 
   async #image(kind: DiskKind, bytes: number): Promise<string> {
-    if (kind === 'flat') {
-      await this.#cache('flat-flat.vmdk');
-      return this.#path('flat.vmdk');
+    if (kind !== 'fresh') await this.#cache(DATA_FILES[kind]);
+    switch (kind) {
+      case 'full':
+      case 'flat':
+      case 'stream':
+        return this.#path(`${kind}.vmdk`);
+      case 'chain':
+        return this.#path(chainImage(1));
+      case 'fresh':
+      case 'child': {
+        const fresh = this.#path('fresh.vmdk');
+        const backing = ['--backing', this.#path('full.vmdk')];
+        const source = kind === 'child' ? backing : ['--size', String(bytes)];
+        await vmdkfs('create', fresh, ...source);
+        return fresh;
+      }
     }
-    const full = this.#path('full.vmdk');
-    if (kind !== 'fresh') await this.#cache('full.vmdk');
-    if (kind === 'full') return full;
-    const fresh = this.#path('fresh.vmdk');
-    const source = kind === 'child' ? ['--backing', full] : ['--size', String(bytes)];
-    await vmdkfs('create', fresh, ...source);
-    return fresh;
   }
 
   async #raw(kind: DiskKind, bytes: number): Promise<string> {
@@ -93,6 +105,31 @@ export class Disks {
     return fresh;
   }
 
+  async #makeStream(bytes: number): Promise<void> {
+    await this.#fill('stream.raw', compressibleFilling(bytes));
+    await this.#convert('stream.raw', 'streamOptimized', 'stream.vmdk');
+    await rm(this.#path('stream.raw'));
+  }
+
+  async #makeChain(): Promise<void> {
+    let parent = this.#path('full.vmdk');
+    for (let place = CHAIN_IMAGES - 1; place >= 1; place--) {
+      this.#interrupt.throwIfAborted();
+      const child = this.#path(chainImage(place));
+      await vmdkfs('create', child, '--backing', parent);
+      parent = child;
+    }
+  }
+
+  async #fill(name: string, filling: Iterable<Uint8Array>): Promise<void> {
+    await writeFile(this.#path(name), filling, { signal: this.#interrupt });
+  }
+
+  async #convert(raw: string, subformat: string, image: string): Promise<void> {
+    const to = ['-O', 'vmdk', '-o', `subformat=${subformat}`, this.#path(image)];
+    await run('qemu-img', ['convert', '-f', 'raw', this.#path(raw), ...to], this.#interrupt);
+  }
+
   /** Reads a file into the page cache, and leaves nothing of it to be written back. */
   async #cache(name: string): Promise<void> {
     const script = 'sync -- "$1" && exec cat -- "$1" > /dev/null';
@@ -104,11 +141,7 @@ export class Disks {
   }
 }
 
-/** Random bytes to fill a disk with; the same block again and again, for speed. */
-function* filling(bytes: number, interrupt: AbortSignal): Generator<Uint8Array, void, undefined> {
-  const block = randomBytes(Math.min(FILL_BYTES, bytes));
-  for (let left = bytes; left > 0; left -= block.length) {
-    interrupt.throwIfAborted();
-    yield block.subarray(0, left);
-  }
+/** The image at a place of the chain, from 1, which is the youngest. */
+function chainImage(place: number): string {
+  return `chain-${place}.vmdk`;
 }

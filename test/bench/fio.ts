@@ -1,9 +1,13 @@
 /** fio: its arguments for a workload, and the rate in its answer. */
+import { writeFile } from 'node:fs/promises';
+import { shuffled } from './filling.js';
 import type { Job, Workload } from './jobs.js';
 import { run } from './programs.js';
 
+/** The usual grain. */
+const GRAIN_BYTES = 64 * 1024;
 /** Bytes of the file for each block that a workload `until` `blocks` writes. */
-const BYTES_PER_BLOCK = 4 * 64 * 1024;
+const BYTES_PER_BLOCK = 4 * GRAIN_BYTES;
 const RAMP_SECONDS = 0.5;
 
 /** The file that fio works on. */
@@ -15,6 +19,8 @@ export interface FioTarget {
   readonly bytes: number;
   /** How long workloads run that time ends. */
   readonly seconds: number;
+  /** Where to put the list of blocks, for a workload that needs one. */
+  readonly blockList: string;
 }
 
 /** One direction of a job in fio's JSON. */
@@ -38,7 +44,11 @@ export async function fioRate(
   target: FioTarget,
   interrupt: AbortSignal,
 ): Promise<number> {
-  return rateIn(job, await run('fio', fioArguments(job.workload, target), interrupt));
+  const { workload } = job;
+  if (workload.until === 'grains') {
+    await writeFile(target.blockList, blockOfEachGrain(workload.blockBytes, target.bytes));
+  }
+  return rateIn(job, await run('fio', fioArguments(workload, target), interrupt));
 }
 
 /** The arguments that make fio run `workload`. */
@@ -48,9 +58,8 @@ export function fioArguments(workload: Workload, target: FioTarget): string[] {
     '--output-format=json',
     // One process, which can be killed as a whole.
     '--thread',
-    // A colon separates files.
-    `--filename=${target.file.replaceAll(':', '\\:')}`,
-    `--size=${target.bytes}`,
+    `--filename=${escaped(target.file)}`,
+    `--size=${Math.min(target.bytes, workload.within ?? target.bytes)}`,
     '--allow_file_create=0',
     `--invalidate=${target.dropsCache ? 1 : 0}`,
     `--rw=${workload.pattern}`,
@@ -63,7 +72,8 @@ export function fioArguments(workload: Workload, target: FioTarget): string[] {
   ];
 }
 
-function bounds(workload: Workload, { bytes, seconds }: FioTarget): string[] {
+function bounds(workload: Workload, target: FioTarget): string[] {
+  const { bytes, seconds } = target;
   const runtime = `--runtime=${milliseconds(seconds)}`;
   switch (workload.until) {
     case 'whole':
@@ -72,7 +82,28 @@ function bounds(workload: Workload, { bytes, seconds }: FioTarget): string[] {
       return ['--time_based', runtime, `--ramp_time=${milliseconds(RAMP_SECONDS)}`];
     case 'blocks':
       return [`--number_ios=${Math.ceil(bytes / BYTES_PER_BLOCK)}`, runtime];
+    case 'grains':
+      // The list has a name without a meaning instead of the file's, of which a colon is a part here.
+      return [
+        `--read_iolog=${escaped(target.blockList)}`,
+        `--replay_redirect=${target.file}`,
+        runtime,
+      ];
   }
+}
+
+/** A colon separates files. */
+function escaped(path: string): string {
+  return path.replaceAll(':', '\\:');
+}
+
+/** A list for fio that reads one block of each grain of `bytes`, grains in random order. */
+export function blockOfEachGrain(blockBytes: number, bytes: number): string {
+  const reads = shuffled(Math.floor(bytes / GRAIN_BYTES)).map((grain) => {
+    const inGrain = (grain * blockBytes) % GRAIN_BYTES;
+    return `disk read ${grain * GRAIN_BYTES + inGrain} ${blockBytes}\n`;
+  });
+  return ['fio version 2 iolog\n', 'disk add\n', 'disk open\n', ...reads, 'disk close\n'].join('');
 }
 
 function milliseconds(seconds: number): string {

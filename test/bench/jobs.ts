@@ -1,5 +1,5 @@
 /** The jobs of the benchmark, as facts. */
-import type { DiskKind } from './disks.js';
+import { CHAIN_IMAGES, type DiskKind } from './disks.js';
 import type { SubjectName } from './subjects.js';
 
 const KIB = 1024;
@@ -16,9 +16,12 @@ export interface Workload {
   readonly depth: number;
   /**
    * When it ends: `whole`, the whole file was read or written; `time`, after the time asked for;
-   * `blocks`, about every fourth grain was written, or after that time.
+   * `blocks`, about every fourth grain was written, or after that time; `grains`, one block of each
+   * grain was read, grains in random order, or after that time.
    */
-  readonly until: 'whole' | 'time' | 'blocks';
+  readonly until: 'whole' | 'time' | 'blocks' | 'grains';
+  /** The part of the file that it keeps to, in bytes from its start; the whole file if undefined. */
+  readonly within?: number;
   /** Whether an fsync at the end belongs to what is measured. */
   readonly endsWithFsync?: true;
 }
@@ -37,6 +40,9 @@ export interface Job {
 }
 
 const COMPARED: readonly SubjectName[] = ['vmdkfs', 'vmdkfs libfuse', 'qemu', 'floor', 'plain'];
+
+/** Jobs that only read images of a kind that plain files are no match for. */
+const MOUNTED: readonly SubjectName[] = ['vmdkfs', 'vmdkfs libfuse', 'qemu'];
 
 const sequential = { blockBytes: MIB, direct: true, depth: 1, until: 'whole' } as const;
 const random = { blockBytes: 4 * KIB, direct: true, depth: 1, until: 'time' } as const;
@@ -121,4 +127,36 @@ export const JOBS: readonly Job[] = [
     subjects: ['vmdkfs', 'vmdkfs writable', 'qemu', 'plain'],
     readOnly: true,
   },
+  {
+    name: 'streamOptimized: sequential read 1 MiB',
+    unit: 'MB/s',
+    disk: 'stream',
+    workload: { ...sequential, pattern: 'read', direct: false },
+    subjects: MOUNTED,
+    readOnly: true,
+  },
+  ...[1, 16].map((depth): Job => ({
+    name: `streamOptimized: random read 4 KiB O_DIRECT QD${depth} in 16 MiB`,
+    unit: 'IOPS',
+    disk: 'stream',
+    workload: { ...random, pattern: 'randread', depth, within: 16 * MIB },
+    subjects: MOUNTED,
+    readOnly: true,
+  })),
+  ...[1, 16].map((depth): Job => ({
+    name: `streamOptimized: random read 4 KiB O_DIRECT QD${depth}, cold`,
+    unit: 'IOPS',
+    disk: 'stream',
+    workload: { ...random, pattern: 'randread', depth, until: 'grains' },
+    subjects: MOUNTED,
+    readOnly: true,
+  })),
+  ...(['child', 'chain'] as const).map((disk): Job => ({
+    name: `chain of ${disk === 'child' ? 2 : CHAIN_IMAGES}: random read 4 KiB O_DIRECT QD1`,
+    unit: 'IOPS',
+    disk,
+    workload: { ...random, pattern: 'randread' },
+    subjects: MOUNTED,
+    readOnly: true,
+  })),
 ];

@@ -1,4 +1,5 @@
 /** Measuring: every subject at every job, in turns. */
+import { join } from 'node:path';
 import type { Disks } from './disks.js';
 import { fioRate } from './fio.js';
 import type { Job } from './jobs.js';
@@ -76,12 +77,13 @@ export async function* measureAll(
 }
 
 async function measure(bench: Bench, job: Job, subject: Subject): Promise<number> {
-  const { interrupt, seconds } = bench;
+  const { folder, interrupt, seconds } = bench;
+  const blockList = join(folder, 'blocks.log');
   const bytes = Math.min(bench.bytes, job.maxBytes ?? bench.bytes);
   const needs = { disk: job.disk, bytes, readOnly: job.readOnly === true };
   try {
     return await withDisk(bench, subject, needs, ({ file, hasOwnCache }) =>
-      fioRate(job, { file, bytes, seconds, dropsCache: hasOwnCache }, interrupt),
+      fioRate(job, { file, bytes, seconds, dropsCache: hasOwnCache, blockList }, interrupt),
     );
   } catch (error) {
     interrupt.throwIfAborted();

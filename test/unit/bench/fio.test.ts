@@ -1,9 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { fioArguments, rateIn } from '../../bench/fio.js';
+import { blockOfEachGrain, fioArguments, rateIn } from '../../bench/fio.js';
 import { JOBS, type Job } from '../../bench/jobs.js';
 
 const MIB = 1024 * 1024;
-const target = { file: '/t/a:b', bytes: 64 * MIB, seconds: 1.5, dropsCache: true };
+const target = {
+  file: '/t/a:b',
+  bytes: 64 * MIB,
+  seconds: 1.5,
+  dropsCache: true,
+  blockList: '/t/b:c',
+};
 
 function job(name: string): Job {
   return JOBS.find((one) => one.name === name)!;
@@ -19,7 +25,7 @@ describe('fioArguments', () => {
   test('bounds a workload by the file, by time, or by blocks and time', () => {
     const bounds = (name: string): string[] =>
       fioArguments(job(name).workload, target).filter((argument) =>
-        /^--(?:time_based|r[ua][nm].*time|number_ios)/.test(argument),
+        /^--(?:time_based|r[ua][nm].*time|number_ios|read_iolog|replay)/.test(argument),
       );
     expect(bounds('sequential read 1 MiB')).toEqual([]);
     expect(bounds('random read 4 KiB O_DIRECT QD1')).toEqual([
@@ -28,7 +34,30 @@ describe('fioArguments', () => {
     expect(bounds('random write 4 KiB O_DIRECT QD1, allocating')).toEqual([
       ...['--number_ios=256', '--runtime=1500ms'],
     ]);
+    expect(bounds('streamOptimized: random read 4 KiB O_DIRECT QD1, cold')).toEqual([
+      ...['--read_iolog=/t/b\\:c', '--replay_redirect=/t/a:b', '--runtime=1500ms'],
+    ]);
   });
+
+  test('keeps a workload to the part of the file that it is for, if the file has as much', () => {
+    const { workload } = job('streamOptimized: random read 4 KiB O_DIRECT QD1 in 16 MiB');
+    expect(fioArguments(workload, target)).toContain(`--size=${16 * MIB}`);
+    expect(fioArguments(workload, { ...target, bytes: MIB })).toContain(`--size=${MIB}`);
+  });
+});
+
+test('a list of blocks has one of each grain, at places all over the grains', () => {
+  const lines = blockOfEachGrain(4096, 64 * MIB).split('\n');
+  expect(lines.slice(0, 3)).toEqual(['fio version 2 iolog', 'disk add', 'disk open']);
+  expect(lines.slice(-2)).toEqual(['disk close', '']);
+  const offsets = lines.slice(3, -2).map((line) => {
+    expect(line).toMatch(/^disk read \d+ 4096$/);
+    return Number(line.split(' ')[2]);
+  });
+  const grain = 64 * 1024;
+  expect(new Set(offsets.map((offset) => Math.floor(offset / grain))).size).toBe(1024);
+  expect(new Set(offsets.map((offset) => offset % grain)).size).toBe(16);
+  expect(offsets).toHaveLength(1024);
 });
 
 describe('rateIn', () => {
