@@ -142,8 +142,8 @@ export class StreamExtent implements Extent {
     const { fileLength, grainBytes, hasMarkers } = this.#description;
     const there = fileLength - place;
     if (there < LEAD_BYTES_MAX) throw this.#bad(grain, place, 'is cut off by the end of the file');
-    // Most grains are there with the first read.
-    const guess = Math.min(Math.max(grainBytes, SECTOR_BYTES), there);
+    // Most grains are there with the first read, and little else.
+    const guess = Math.min(this.#likelyBytes(grain, place), there);
     this.#file.read(COMPRESSED, 0, guess, place);
     const sizeMax = COMPRESSED_MAX * grainBytes + SECTOR_BYTES;
     const lead = decodeGrainLead(COMPRESSED, hasMarkers, sizeMax);
@@ -158,6 +158,18 @@ export class StreamExtent implements Extent {
     const end = lead.length + size;
     if (end > guess) this.#file.read(COMPRESSED, guess, end - guess, place + guess);
     return COMPRESSED.subarray(lead.length, end);
+  }
+
+  /** As far as the next grain, which most writers put behind this one; a grain's size if not. */
+  #likelyBytes(grain: number, place: number): number {
+    const { bounds, grainBytes, tables } = this.#description;
+    const most = Math.max(grainBytes, SECTOR_BYTES);
+    const next = grain + 1;
+    // The next table is not loaded for a guess.
+    if (next % tables.tableEntries === 0 || next === bounds.grainCount) return most;
+    const entry = this.#map.entry(next);
+    const gap = isAllocated(entry) ? placeOf(SECTOR_SCALE, entry) - place : 0;
+    return gap > 0 ? Math.min(gap, most) : most;
   }
 
   #bad(grain: number, place: number, what: string, options?: ErrorOptions): VmdkError {
