@@ -116,7 +116,8 @@ export class GrainMap {
   /** Where the grains end that are of one kind with that at `offset`; at most `limit`. */
   #kindEnd(offset: number, entry: number, limit: number): number {
     const grain = Math.floor(offset / this.#grainBytes);
-    return Math.min(this.#tables.kindEnd(grain, entry) * this.#grainBytes, limit);
+    const limitGrain = Math.ceil(limit / this.#grainBytes);
+    return Math.min(this.#tables.kindEnd(grain, entry, limitGrain) * this.#grainBytes, limit);
   }
 
   /** The same; grains in the file end where the next one is not right behind. */

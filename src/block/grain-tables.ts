@@ -134,13 +134,13 @@ export class GrainTables {
 
   /**
    * Where the grains end that follow `grain` and are of one kind (unallocated, zeroed, allocated)
-   * with `entry`, which is what the caller saw of `grain`; the end of its table at most. Takes no
-   * lock. Of a table that is not in memory only `grain` itself counts, of one that is unused all
-   * grains.
+   * with `entry`, which is what the caller saw of `grain`; the end of its table at most, and it looks
+   * no further than `limit`. Takes no lock. Of a table that is not in memory only `grain` itself
+   * counts, of one that is unused all grains.
    */
-  kindEnd(grain: number, entry: number): number {
+  kindEnd(grain: number, entry: number, limit = Infinity): number {
     const table = Math.floor(grain / this.tableEntries);
-    const end = (table + 1) * this.tableEntries;
+    const end = Math.min((table + 1) * this.tableEntries, limit);
     const kind = Math.min(entry, FIRST_PLACE);
     if (this.isUnused(table)) return kind === GTE_UNALLOCATED ? end : grain + 1;
     const control = (table % this.#slots) * CONTROL_WORDS;

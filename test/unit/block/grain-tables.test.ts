@@ -52,6 +52,13 @@ describe('the grains of one kind', () => {
     expect(tables.lookup(600)).toBe(-1);
   });
 
+  test('are not searched beyond a limit', () => {
+    const { tables } = openTables();
+    expect(tables.kindEnd(1, tables.lookup(1), 10)).toBe(10);
+    expect(tables.kindEnd(1, tables.lookup(1), 30)).toBe(21);
+    expect(tables.kindEnd(600, UNALLOCATED, 601)).toBe(601);
+  });
+
   // A caller that saw a hole must not skip what was allocated since, and the data behind it.
   test('follow what the caller saw, not what the grain has become', () => {
     const { tables, write } = openTables();
