@@ -6,7 +6,7 @@ const ZEROS_BYTES = 1024 * 1024;
 
 /** Makes `file` `size` bytes of zeros, which take their space on the host or none. */
 export function writeFlatExtent(file: HostFile, size: number, isPreallocated: boolean): void {
-  if (!isPreallocated) file.extend(size);
+  if (!isPreallocated) file.setLength(size);
   else if (!file.preallocate(size)) writeZeros(file, size);
 }
 

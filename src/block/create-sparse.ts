@@ -49,7 +49,7 @@ export function writeSparseExtent(
   writeDirectory(file, geometry, layout.rgdOffset);
   writeDirectory(file, geometry, layout.gdOffset);
   // The tables are holes: they read as zeros, which is what empty tables are.
-  file.extend(layout.overHead);
+  file.setLength(layout.overHead);
 }
 
 function writeDirectory(file: HostFile, geometry: Geometry, offset: number): void {
@@ -69,7 +69,7 @@ export function writeCowdExtent(
   origin: NewCowdExtent['origin'],
 ): void {
   write(file, encodeCowdHeader({ capacity, grainBytes: COWD_GRAIN_BYTES, origin }), 0);
-  file.extend(newCowdBytes(capacity, COWD_GRAIN_BYTES));
+  file.setLength(newCowdBytes(capacity, COWD_GRAIN_BYTES));
 }
 
 /** Writes a seSparse extent: its headers, and regions that are holes up to where grains begin. */
@@ -78,7 +78,7 @@ export function writeSeSparseExtent(file: HostFile, capacity: number): void {
   write(file, encodeSeSparseHeader(header), 0);
   write(file, newVolatileHeader(), header.volatileOffset);
   write(file, newJournalHeader(), header.journalHeader.offset);
-  file.extend(header.grains.offset);
+  file.setLength(header.grains.offset);
 }
 
 function write(file: HostFile, bytes: Uint8Array, position: number): void {

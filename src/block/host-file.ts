@@ -76,8 +76,8 @@ export class HostFile {
     syncData(this.#fd);
   }
 
-  /** Makes a new file `length` bytes long: what was not written reads as zeros and takes no space. */
-  extend(length: number): void {
+  /** Makes the file `length` bytes long: what is new reads as zeros and takes no space. */
+  setLength(length: number): void {
     ftruncateSync(this.#fd, length);
   }
 

@@ -124,7 +124,12 @@ export function listDisks(path: string): readonly string[] | undefined {
   }
 }
 
-function sourceOf(
+/**
+ * The image file that the user named: `path`, or a disk inside the archive `path`.
+ *
+ * @throws VmdkError VMDK_WHICH_DISK, VMDK_NO_DISK, VMDK_BAD_ARCHIVE; the system's error
+ */
+export function sourceOf(
   files: OpenedFiles,
   path: string,
   policy: OpenPolicy,

@@ -43,12 +43,12 @@ export class OpenedFiles {
   }
 
   /**
-   * Opens a file that is open for reading for writing too, in its place. A block device that is
-   * mounted somewhere is busy then.
+   * Opens a file that is open for reading for writing too, in its place, or beside it where `keep`
+   * says that the first is still needed. A block device that is mounted somewhere is busy then.
    *
    * @throws VmdkError VMDK_NOT_A_FILE where another file has taken its place; the system's error
    */
-  openForWriting(file: OpenedFile): OpenedFile {
+  openForWriting(file: OpenedFile, keep = false): OpenedFile {
     const isDevice = fstatSync(file.fd).isBlockDevice();
     assertWritable(file.path);
     const flags = constants.O_RDWR | (isDevice ? constants.O_EXCL : 0);
@@ -56,7 +56,7 @@ export class OpenedFiles {
     if (opened.identity !== file.identity) {
       throw new VmdkError('VMDK_NOT_A_FILE', file.path, 'was replaced while it was being opened');
     }
-    this.close(file);
+    if (!keep) this.close(file);
     return opened;
   }
 

@@ -8,6 +8,7 @@ export const ExitCode = {
   BAD_IMAGE: 2,
   CANNOT_MOUNT: 3,
   IO_ERROR: 4,
+  PROBLEMS: 5,
   IN_USE: 6,
 } as const;
 

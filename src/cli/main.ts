@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { describeError } from '../errno.js';
 import { exitNow } from '../os/exit.js';
+import { addCheckCommand } from './check.js';
 import { addCreateCommand } from './create.js';
 import { addDemoCommand } from './demo.js';
 import { ExitCode, exitCodeOf } from './exit-codes.js';
@@ -14,8 +15,8 @@ import { addUnmountCommand } from './unmount.js';
 
 const EXIT_CODES = `
 Exit codes: 0 done, 1 wrong usage, 2 bad image (or an extent or parent of it), 3 cannot mount or
-unmount (busy included), 4 I/O error (the named image missing or not permitted included), 6 the
-image is in use.`;
+unmount (busy included), 4 I/O error (the named image missing or not permitted included), 5 check
+found problems, 6 the image is in use.`;
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -33,6 +34,7 @@ addMountCommand(program);
 addUnmountCommand(program);
 addInfoCommand(program);
 addCreateCommand(program);
+addCheckCommand(program);
 addDemoCommand(program);
 for (const command of [program, ...program.commands]) {
   command.exitOverride().copyInheritedSettings(program);

@@ -1,0 +1,93 @@
+/** `vmdkfs check`: checks an image, mends what can be mended, and checks it again. */
+import { lockFiles } from '../image-locks.js';
+import { sourceOf } from '../open-image.js';
+import { policyOf, type OpenPermissions } from '../open-policy.js';
+import { OpenedFiles, type OpenedFile } from '../opened-files.js';
+import { VmdkError } from '../../vmdk/vmdk-error.js';
+import { checkImage, type CheckResult } from './check-image.js';
+import type { Problem, Problems } from './problem.js';
+import { mend, mendable } from './repair.js';
+
+export interface CheckOptions {
+  readonly permissions: OpenPermissions;
+  /** Which disk of an archive. */
+  readonly disk: string | undefined;
+  /** Whether to mend what can be mended. */
+  readonly repair: boolean;
+  readonly lock: boolean;
+  /** Told how much of a file is done, from 0 to 1. */
+  readonly progress: (path: string, share: number) => void;
+}
+
+/** What was found; where something was mended, what was found after that. */
+export interface CheckReport {
+  readonly problems: Problems;
+  /** What was mended. */
+  readonly mended: readonly Problem[];
+  /** What can still be mended, or could be without `repair`. */
+  readonly mendable: readonly Problem[];
+  readonly notices: readonly string[];
+}
+
+/**
+ * Checks the image `path`; parents are checked too, and never mended.
+ *
+ * @throws VmdkError where it is no image, or in use; the system's error
+ */
+export function checkAndRepair(path: string, options: CheckOptions): CheckReport {
+  const files = new OpenedFiles();
+  const notices: string[] = [];
+  try {
+    const first = check(files, path, options, notices);
+    const found = mendableIn(first);
+    if (!options.repair || found.length === 0) {
+      return { problems: first.problems, mended: [], mendable: found, notices };
+    }
+    for (const file of distinct(first.files)) {
+      const mine = found.filter((problem) => problem.file === file.path);
+      // The first descriptor has the lock.
+      if (mine.length > 0) mend(files.openForWriting(file, true), mine);
+    }
+    // What was locked stays so: new descriptors of this process would meet the old ones.
+    const second = check(files, path, { ...options, lock: false }, []);
+    const left = mendableIn(second);
+    return { problems: second.problems, mended: found, mendable: left, notices };
+  } finally {
+    files.closeAll();
+  }
+}
+
+function check(
+  files: OpenedFiles,
+  path: string,
+  options: CheckOptions,
+  notices: string[],
+): CheckResult {
+  const policy = policyOf({ ...options.permissions, readOnly: !options.repair });
+  const source = sourceOf(files, path, policy, options.disk);
+  if (options.repair && source.readOnlyReason !== undefined) {
+    throw new VmdkError(
+      'VMDK_READ_ONLY',
+      source.path,
+      `${source.readOnlyReason}, and cannot be mended`,
+    );
+  }
+  const locked = new Set<string>();
+  return checkImage(source, {
+    opened: (file, isParents) => {
+      if (!options.lock || locked.has(file.identity)) return;
+      locked.add(file.identity);
+      lockFiles([{ file, isWritten: options.repair && !isParents }], notices);
+    },
+    progress: options.progress,
+  });
+}
+
+function mendableIn(result: CheckResult): Problem[] {
+  return distinct(result.files).flatMap(({ path }) => mendable(result.problems, path));
+}
+
+/** A disk may use a file more than once. */
+function distinct(files: readonly OpenedFile[]): OpenedFile[] {
+  return [...new Map(files.map((file) => [file.identity, file])).values()];
+}

@@ -1,0 +1,124 @@
+/** Checking hosted sparse and COWD extents, whose entries are sectors. */
+import type { Intervals } from '../../binary/intervals.js';
+import { alignUp } from '../../binary/alignment.js';
+import { CowdHeader, decodeCowdHeader } from '../../vmdk/cowd-header.js';
+import type { Geometry } from '../../vmdk/layout.js';
+import { SECTOR_BYTES } from '../../vmdk/limits.js';
+import { SparseExtentHeader, type SparseHeader } from '../../vmdk/sparse-extent-header.js';
+import { readBytes } from '../find-descriptor.js';
+import { HostFile } from '../host-file.js';
+import { headerAreas } from '../open-hosted.js';
+import { checkDirectories } from './check-directories.js';
+import { checkSectorTables, usedIntervals } from './check-sector-tables.js';
+import { report, u32Bytes, type ExtentCheck } from './extent-check.js';
+import type { Repair } from './problem.js';
+
+/** Checks a hosted sparse extent that is not compressed. */
+export function checkHostedExtent(check: ExtentCheck, header: SparseHeader): void {
+  checkCapacity(check, header);
+  const offsets = header.hasRedundant ? [header.gdOffset, header.rgdOffset] : [header.gdOffset];
+  const directories = checkDirectories(check, header, offsets, headerAreas(header));
+  const isUnclean = header.uncleanShutdown;
+  const { end, sectors } = checkSectorTables(check, header, directories, isUnclean);
+  const used = usedIntervals(header, directories.metadata, sectors);
+  const useEnd = Math.max(end, header.overHead, used.at(-1) ?? 0);
+  checkLeaks(check, header, used, useEnd, !directories.growsFile);
+  if (!isUnclean) return;
+  const { offset } = SparseExtentHeader.uncleanShutdown;
+  reportUnclean(check, offset, Uint8Array.of(0));
+}
+
+/** Checks a COWD extent. */
+export function checkCowdExtent(check: ExtentCheck): void {
+  const { file } = check;
+  const header = decodeCowdHeader(readBytes(file, 0, CowdHeader.byteLength), file.path);
+  checkCapacity(check, header);
+  const reserved = [{ start: 0, length: CowdHeader.byteLength }];
+  const directories = checkDirectories(check, header, [header.gdOffset], reserved);
+  const { end } = checkSectorTables(check, header, directories, header.isUnclean);
+  const used = Math.max(end, directories.metadata.at(-1) ?? 0);
+  const useEnd = alignUp(Math.max(used, header.gdOffset + header.directoryBytes), SECTOR_BYTES);
+  const { freeSector, uncleanShutdown } = CowdHeader;
+  if (header.freeOffset < useEnd) {
+    report(check, {
+      kind: 'allocation-record',
+      severity: 'error',
+      offset: freeSector.offset,
+      message: `the header says that free space begins at byte ${header.freeOffset}, but what is in use ends at byte ${useEnd}`,
+      repairs: [
+        {
+          phase: 'space',
+          what: `let free space begin at byte ${useEnd}`,
+          writes: [{ position: freeSector.offset, bytes: u32Bytes(useEnd / SECTOR_BYTES) }],
+        },
+      ],
+    });
+  }
+  if (header.isUnclean) reportUnclean(check, uncleanShutdown.offset, u32Bytes(0));
+}
+
+function checkCapacity(check: ExtentCheck, header: Geometry): void {
+  if (check.size <= alignUp(header.capacity, header.grainBytes)) return;
+  report(check, {
+    kind: 'capacity',
+    severity: 'error',
+    message: `its extent line has ${check.size} bytes, its header only ${header.capacity}`,
+  });
+}
+
+/** Space between and behind grains that the host has bytes for, in whole grains. */
+function checkLeaks(
+  check: ExtentCheck,
+  geometry: Geometry,
+  used: Intervals,
+  useEnd: number,
+  mayShorten: boolean,
+): void {
+  const { file } = check;
+  const host = new HostFile(file);
+  const gaps = gapsOf(used, useEnd, geometry.grainBytes);
+  const punches = gaps.filter(
+    ({ length, position }) => host.nextData(position, position + length) < position + length,
+  );
+  const tail = Math.max(0, file.length - useEnd);
+  const bytes = tail + punches.reduce((sum, { length }) => sum + length, 0);
+  if (bytes < geometry.grainBytes) return;
+  const shorten = mayShorten && tail > 0 ? { length: useEnd } : {};
+  const repair: Repair = {
+    phase: 'space',
+    what: `give ${bytes} bytes back to the host`,
+    punches,
+    ...shorten,
+  };
+  report(check, {
+    kind: 'leaked',
+    severity: 'leak',
+    message: `${bytes} bytes of the file belong to no grain`,
+    repairs: [repair],
+  });
+}
+
+function gapsOf(
+  used: Intervals,
+  end: number,
+  grainBytes: number,
+): { position: number; length: number }[] {
+  const gaps: { position: number; length: number }[] = [];
+  for (let index = 1; index < used.length; index += 2) {
+    const position = alignUp(used[index] ?? 0, grainBytes);
+    const length = Math.min(used[index + 1] ?? end, end) - position;
+    if (length >= grainBytes) gaps.push({ position, length });
+  }
+  return gaps;
+}
+
+/** The flag can go when nothing is wrong any more; `repair` sees to that. */
+function reportUnclean(check: ExtentCheck, position: number, bytes: Uint8Array): void {
+  report(check, {
+    kind: 'unclean',
+    severity: 'unclean',
+    offset: position,
+    message: 'was not closed cleanly',
+    repairs: [{ phase: 'flag', what: 'mark it as closed', writes: [{ position, bytes }] }],
+  });
+}

@@ -1,0 +1,215 @@
+/**
+ * Checking an image and its parents: everything that opening refuses at the first sight of it, and
+ * what it does not look at, each problem by itself.
+ */
+import { describeError } from '../../errno.js';
+import { COWD_MAGICNUMBER } from '../../vmdk/cowd-header.js';
+import { formatCid } from '../../vmdk/cid.js';
+import { decodeFileName } from '../../vmdk/descriptor.js';
+import type { ExtentLine } from '../../vmdk/extent-line.js';
+import { CHAIN_LENGTH_MAX, SECTOR_BYTES } from '../../vmdk/limits.js';
+import { SESPARSE_CONST_HEADER_MAGIC } from '../../vmdk/se-sparse-header.js';
+import { decodeSparseHeader, type SparseHeader } from '../../vmdk/sparse-extent-header.js';
+import { VmdkError } from '../../vmdk/vmdk-error.js';
+import type { FileSource } from '../file-source.js';
+import { findDescriptor, readBytes, type DescriptorPlace } from '../find-descriptor.js';
+import type { OpenedFile } from '../opened-files.js';
+import { checkCowdExtent, checkHostedExtent } from './check-hosted.js';
+import { checkSeSparseExtent } from './check-se-sparse.js';
+import { checkStreamExtent } from './check-stream.js';
+import { report, type ExtentCheck } from './extent-check.js';
+import { Problems } from './problem.js';
+
+/** Who wants to know how a check goes. */
+export interface CheckWatcher {
+  /** A file of the image, or of a parent of it, was opened. */
+  opened(file: OpenedFile, isParents: boolean): void;
+  /** How much of a file is done, from 0 to 1. */
+  progress(path: string, share: number): void;
+}
+
+/** What a check found. */
+export interface CheckResult {
+  readonly problems: Problems;
+  /** The files of the image itself, without those of its parents. */
+  readonly files: readonly OpenedFile[];
+}
+
+/**
+ * Checks the image `source`. Its files stay open.
+ *
+ * @throws VmdkError where the image file itself is no image; what `watcher` throws; the system's error
+ */
+export function checkImage(source: FileSource, watcher: CheckWatcher): CheckResult {
+  const problems = new Problems();
+  const top = new LayerCheck(source, problems, watcher, false);
+  top.run();
+  const seen = new Set([top.identity]);
+  for (let child = top; seen.size <= CHAIN_LENGTH_MAX;) {
+    const parent = findParent(child, problems);
+    if (parent === undefined) break;
+    const layer = openParent(parent, problems, watcher);
+    if (layer === undefined) break;
+    if (seen.has(layer.identity)) {
+      const message = `its parent ${layer.path} is also its child; the chain has no base`;
+      problems.add({ kind: 'unusable', severity: 'error', file: child.path, message });
+      break;
+    }
+    seen.add(layer.identity);
+    checkCid(child, layer, problems);
+    layer.run();
+    child = layer;
+  }
+  return { problems, files: top.files };
+}
+
+class LayerCheck {
+  readonly path: string;
+  readonly identity: string;
+  readonly source: FileSource;
+  readonly place: DescriptorPlace;
+  readonly files: OpenedFile[];
+  readonly #problems: Problems;
+  readonly #watcher: CheckWatcher;
+  readonly #isParent: boolean;
+
+  constructor(source: FileSource, problems: Problems, watcher: CheckWatcher, isParent: boolean) {
+    const file = source.open();
+    watcher.opened(file, isParent);
+    this.source = source;
+    this.path = source.path;
+    this.identity = file.identity;
+    this.files = [file];
+    this.place = findDescriptor(file);
+    this.#problems = problems;
+    this.#watcher = watcher;
+    this.#isParent = isParent;
+    if (!this.place.descriptor.isEncrypted) return;
+    throw new VmdkError(
+      'VMDK_ENCRYPTED',
+      source.path,
+      'the disk is encrypted and cannot be checked',
+    );
+  }
+
+  run(): void {
+    let start = 0;
+    const { extents } = this.place.descriptor;
+    if (extents.length === 0) this.#unusable(this.path, 'its descriptor names no extent');
+    for (const line of extents) {
+      try {
+        this.#checkExtent(line, start);
+      } catch (error) {
+        if (!(error instanceof VmdkError)) throw error;
+        this.#unusable(error.file, error.message.slice(error.file.length + 2));
+      }
+      start += line.size;
+    }
+  }
+
+  #unusable(file: string, message: string): void {
+    this.#problems.add({ kind: 'unusable', severity: 'error', file, message });
+  }
+
+  #checkExtent(line: ExtentLine, start: number): void {
+    if (line.access === 'NOACCESS' || line.type === 'ZERO') return;
+    const { embeddedIn, file } = this.place;
+    if (start === 0 && embeddedIn !== undefined) {
+      this.#checkHosted(this.#checkOf(file, line, start), embeddedIn);
+      return;
+    }
+    const found = this.source.find(decodeFileName(line.fileName, this.place.descriptor), 'extent');
+    if (found === undefined) {
+      const name = decodeFileName(line.fileName, this.place.descriptor);
+      this.#unusable(this.path, `extent file ${JSON.stringify(name)} does not exist`);
+      return;
+    }
+    const extent = found.open();
+    this.#watcher.opened(extent, this.#isParent);
+    this.files.push(extent);
+    const check = this.#checkOf(extent, line, start);
+    if (/^(?:FLAT|VMFS|VMFSRAW|VMFSRDM)$/.test(line.type)) checkFlat(check, line);
+    else this.#checkSparse(check);
+  }
+
+  #checkOf(file: OpenedFile, line: ExtentLine, start: number): ExtentCheck {
+    const progress = (share: number): void => {
+      this.#watcher.progress(file.path, share);
+    };
+    progress(0);
+    return { file, start, size: line.size, problems: this.#problems, progress };
+  }
+
+  #checkSparse(check: ExtentCheck): void {
+    const head = readBytes(check.file, 0, SECTOR_BYTES);
+    const magic = head.readUInt32LE();
+    if (magic === COWD_MAGICNUMBER) checkCowdExtent(check);
+    else if (magic === SESPARSE_CONST_HEADER_MAGIC) checkSeSparseExtent(check);
+    else this.#checkHosted(check, decodeSparseHeader(head, check.file.path));
+  }
+
+  #checkHosted(check: ExtentCheck, header: SparseHeader): void {
+    if (header.isCompressed) checkStreamExtent(check, header);
+    else checkHostedExtent(check, header);
+  }
+}
+
+function checkFlat(check: ExtentCheck, line: ExtentLine): void {
+  const needed = line.fileOffset + line.size;
+  if (check.file.length >= needed) return;
+  report(check, {
+    kind: 'truncated',
+    severity: 'error',
+    offset: check.file.length,
+    message: `the extent needs ${needed} bytes, but the file has only ${check.file.length}`,
+  });
+}
+
+function findParent(child: LayerCheck, problems: Problems): FileSource | undefined {
+  const { descriptor } = child.place;
+  const { parentCid, parentFileNameHint: hint } = descriptor;
+  const add = (message: string): void => {
+    problems.add({ kind: 'unusable', severity: 'error', file: child.path, message });
+  };
+  if (hint === undefined) {
+    if (parentCid !== undefined) add('has a parentCID but no parentFileNameHint');
+    return undefined;
+  }
+  const name = decodeFileName(hint, descriptor);
+  try {
+    const found = child.source.find(name, 'parent');
+    if (found === undefined) add(`its parent ${JSON.stringify(name)} does not exist`);
+    return found;
+  } catch (error) {
+    if (!(error instanceof VmdkError)) throw error;
+    add(error.message.slice(error.file.length + 2));
+    return undefined;
+  }
+}
+
+function openParent(
+  source: FileSource,
+  problems: Problems,
+  watcher: CheckWatcher,
+): LayerCheck | undefined {
+  try {
+    return new LayerCheck(source, problems, watcher, true);
+  } catch (error) {
+    if (error instanceof VmdkError && error.code === 'VMDK_IN_USE') throw error;
+    const message = `cannot be used as a parent: ${describeError(error)}`;
+    problems.add({ kind: 'unusable', severity: 'error', file: source.path, message });
+    return undefined;
+  }
+}
+
+function checkCid(child: LayerCheck, parent: LayerCheck, problems: Problems): void {
+  const expected = child.place.descriptor.parentCid;
+  const found = parent.place.descriptor.cid;
+  if (expected === undefined || expected === found) return;
+  problems.add({
+    kind: 'cid-mismatch',
+    severity: 'error',
+    file: child.path,
+    message: `expects parent CID ${formatCid(expected)}, but ${parent.path} has CID ${found === undefined ? 'none' : formatCid(found)}; the parent was modified after the child was made`,
+  });
+}
