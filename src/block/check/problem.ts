@@ -1,7 +1,7 @@
 /** What can be wrong with an image, and what mends it. */
 
 /** Kinds of problem; the names are those of `vmdkfs check --json`. */
-export type ProblemKind =
+type ProblemKind =
   /** A file, header or descriptor that cannot be used at all; the message says why. */
   | 'unusable'
   | 'cid-mismatch'
@@ -32,7 +32,7 @@ export type ProblemKind =
  * `error`: data is or may become wrong. `unclean`: what a crash leaves, which nobody notices.
  * `leak`: only space is lost.
  */
-export type Severity = 'error' | 'unclean' | 'leak';
+type Severity = 'error' | 'unclean' | 'leak';
 
 /**
  * The order in which an image is mended, a barrier after each: what is led to before what leads
