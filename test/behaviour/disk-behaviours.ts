@@ -4,7 +4,7 @@
  * on real mounts over each transport, which differ only in how a file is opened and closed.
  */
 import { expect } from 'vitest';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 
 /** The disk as a file; results are counts or the names of errors, as a program sees them. */
 export interface DiskFile {
@@ -28,6 +28,8 @@ export interface Behaviour {
   readonly title: string;
   /** Whether it needs lseek and fallocate, which libfuse 2 does not have. */
   readonly needsHoles?: true;
+  /** Whether it counts on grains of 64 KiB. */
+  readonly needsUsualGrains?: true;
   readonly run: (file: DiskFile) => Promise<void>;
 }
 
@@ -141,6 +143,7 @@ export const WRITABLE: readonly Behaviour[] = [
   {
     title: 'data and holes are found, to the block of the host or the grain',
     needsHoles: true,
+    needsUsualGrains: true,
     run: async (file) => {
       expect(await file.seek('data', 0)).toBe('ENXIO');
       expect(await file.seek('hole', 4097)).toBe(4097);

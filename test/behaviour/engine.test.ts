@@ -5,12 +5,12 @@ import { openImage } from '../../src/block/open-image.js';
 import { DiskFileSystem, initialMode } from '../../src/fs/disk-file-system.js';
 import { newDiskState } from '../../src/fs/disk-state.js';
 import { ROOT_INODE, type AttributeChanges } from '../../src/fuse/file-system.js';
-import { BEHAVIOUR_DISK_BYTES, emptyDisk, marked } from '../helpers/disks.js';
+import { BEHAVIOUR_DISK_BYTES, EMPTY_DISKS, marked } from '../helpers/disks.js';
 import { READ_ONLY, WRITABLE, type DiskFile } from './disk-behaviours.js';
 
 /** A fresh disk behind `FileSystem`, without a kernel. */
-function openDisk(readOnly: boolean): DiskFile {
-  const image = readOnly ? marked(emptyDisk()) : emptyDisk();
+function openDisk(make: () => string, readOnly: boolean): DiskFile {
+  const image = readOnly ? marked(make()) : make();
   const { device } = openImage(image, { readOnly });
   onTestFinished(() => {
     device.close();
@@ -55,12 +55,16 @@ function adapt(fileSystem: DiskFileSystem, readOnly: boolean): DiskFile {
   };
 }
 
-describe('the engine behind FileSystem', () => {
-  test.each(WRITABLE)('$title', async ({ run }) => {
-    await run(openDisk(false));
+describe.each(EMPTY_DISKS)('the engine behind FileSystem: $name', ({ hasUsualGrains, make }) => {
+  const writable = WRITABLE.filter(
+    ({ needsUsualGrains }) => hasUsualGrains || needsUsualGrains !== true,
+  );
+
+  test.each(writable)('$title', async ({ run }) => {
+    await run(openDisk(make, false));
   });
 
   test.each(READ_ONLY)('$title', async ({ run }) => {
-    await run(openDisk(true));
+    await run(openDisk(make, true));
   });
 });

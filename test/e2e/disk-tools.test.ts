@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { IMAGE_KINDS, newImage, qemuImage } from '../helpers/images.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { mountImage } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
 import { check, run, shell } from '../helpers/run.js';

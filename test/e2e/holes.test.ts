@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { dataRanges } from '../helpers/holes.js';
 import { newImage, qemuImage, writeDescriptor } from '../helpers/images.js';
 import { mountImage } from '../helpers/mounted.js';

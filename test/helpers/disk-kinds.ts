@@ -3,38 +3,17 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createImage } from '../../src/block/create-image.js';
 import { openImage } from '../../src/block/open-image.js';
+import { DELTA_KINDS } from './delta-kinds.js';
 import { chain, writeDescriptor } from './images.js';
+import { flatParent, pattern, type DiskKind } from './made-disk.js';
 import { writeSparseFile } from './sparse-file.js';
 
 const SECTOR = 512;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** A disk that was just made. */
-export interface MadeDisk {
-  readonly image: string;
-  /** Files of sparse extents that are written to. */
-  readonly sparseFiles: readonly string[];
-  /** Files that must stay as they are. */
-  readonly parents: readonly string[];
-  /** What the disk holds. */
-  readonly content: Buffer;
-}
-
-export interface DiskKind {
-  readonly name: string;
-  make(folder: string): MadeDisk;
-}
-
 const embedded = (sectors: number, name: string): string =>
   `# Disk DescriptorFile\nversion=1\nCID=0badcafe\nparentCID=ffffffff\ncreateType="monolithicSparse"\n\nRW ${sectors} SPARSE "${name}"\n`;
-
-/** Bytes that differ from place to place and are never zero. */
-export function pattern(length: number, seed: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  for (let index = 0; index < length; index++) bytes[index] = ((index * 31 + seed * 17) % 255) + 1;
-  return bytes;
-}
 
 function lone(
   name: string,
@@ -67,12 +46,8 @@ const created: DiskKind = {
 const flat: DiskKind = {
   name: 'monolithicFlat',
   make: (folder) => {
-    const content = pattern(2 * MIB, 1);
-    writeFileSync(join(folder, 'disk-flat.vmdk'), content);
-    writeDescriptor(join(folder, 'disk.vmdk'), [
-      `RW ${content.length / SECTOR} FLAT "disk-flat.vmdk" 0`,
-    ]);
-    return { image: join(folder, 'disk.vmdk'), sparseFiles: [], parents: [], content };
+    const { content, image } = flatParent(folder, 'disk', 2 * MIB);
+    return { image, sparseFiles: [], parents: [], content };
   },
 };
 
@@ -245,4 +220,5 @@ export const DISK_KINDS: readonly DiskKind[] = [
   splitChild,
   flatChild,
   zeroedChild,
+  ...DELTA_KINDS,
 ];

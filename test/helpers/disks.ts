@@ -2,6 +2,7 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createImage } from '../../src/block/create-image.js';
 import { openImage } from '../../src/block/open-image.js';
+import { cowdDisk, seSparseDisk } from './delta-kinds.js';
 import { writeDescriptor } from './images.js';
 import { tempFolder } from './temp-folder.js';
 
@@ -14,6 +15,33 @@ export function emptyDisk(): string {
   createImage(image, { size: BEHAVIOUR_DISK_BYTES, backing: undefined });
   return image;
 }
+
+const sectors = BEHAVIOUR_DISK_BYTES / 512;
+
+/** Empty disks for the behaviour table, one of each sparse format. */
+export const EMPTY_DISKS: readonly {
+  readonly name: string;
+  /** Whether grains are of 64 KiB. */
+  readonly hasUsualGrains: boolean;
+  readonly make: () => string;
+}[] = [
+  { name: 'monolithicSparse', hasUsualGrains: true, make: emptyDisk },
+  {
+    name: 'COWD, grains of a sector',
+    hasUsualGrains: false,
+    make: () => cowdDisk(tempFolder(), 'disk', { sectors, preExtend: 4096 }).image,
+  },
+  {
+    name: 'COWD, grains of 128 sectors',
+    hasUsualGrains: true,
+    make: () => cowdDisk(tempFolder(), 'disk', { sectors, grainSectors: 128 }).image,
+  },
+  {
+    name: 'seSparse',
+    hasUsualGrains: false,
+    make: () => seSparseDisk(tempFolder(), 'disk', { sectors }).image,
+  },
+];
 
 /** A disk whose first 512 bytes are 7, for the read-only part of the behaviour table. */
 export function marked(image: string): string {
@@ -28,7 +56,6 @@ export function markedFlat(): string {
   const folder = tempFolder();
   writeFileSync(join(folder, 'disk-flat.vmdk'), Buffer.alloc(512, 7));
   truncateSync(join(folder, 'disk-flat.vmdk'), BEHAVIOUR_DISK_BYTES);
-  const sectors = BEHAVIOUR_DISK_BYTES / 512;
   writeDescriptor(join(folder, 'disk.vmdk'), [`RW ${sectors} FLAT "disk-flat.vmdk" 0`], {
     createType: 'monolithicFlat',
   });

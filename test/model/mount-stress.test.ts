@@ -10,7 +10,7 @@ import { DISK_KINDS } from '../helpers/disk-kinds.js';
 import { mountImage } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
 import { check, run } from '../helpers/run.js';
-import { inspectSparseFile } from '../helpers/sparse-file.js';
+import { inspectExtentFile } from '../helpers/inspect-extent.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -106,7 +106,7 @@ describe.skipIf(isMissing('many writers', 'fuse'))('many writers on one mount', 
     device.read(found, 0, found.length, 0);
     device.close();
     expect(found.equals(readFileSync(contentFile))).toBe(true);
-    for (const file of made.sparseFiles) expect(inspectSparseFile(file).problems).toEqual([]);
+    for (const file of made.sparseFiles) expect(inspectExtentFile(file).problems).toEqual([]);
     made.parents.forEach((path, index) => {
       expect(readFileSync(path).equals(parents[index] ?? Buffer.alloc(0)), path).toBe(true);
     });

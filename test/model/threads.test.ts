@@ -10,7 +10,7 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
 import { DISK_KINDS } from '../helpers/disk-kinds.js';
-import { inspectSparseFile } from '../helpers/sparse-file.js';
+import { inspectExtentFile } from '../helpers/inspect-extent.js';
 
 const SECTOR = 512;
 const ENGINE = new URL('../../dist/block/attach-image.js', import.meta.url).href;
@@ -70,7 +70,7 @@ function sectorsOf(worker: Worker): Promise<number[]> {
 
 describe('threads that write to one image', () => {
   const kinds = DISK_KINDS.filter(({ name }) =>
-    /16 tables|without tables|unequal|child/.test(name),
+    /16 tables|without tables|unequal|two tables|shuffled|every type|child/.test(name),
   );
   const cases = kinds.flatMap((kind) =>
     [2, 8].flatMap((parts) =>
@@ -116,7 +116,7 @@ describe('threads that write to one image', () => {
         again.read(found, 0, found.length, 0);
         again.close();
         expect(found.equals(content)).toBe(true);
-        for (const file of made.sparseFiles) expect(inspectSparseFile(file).problems).toEqual([]);
+        for (const file of made.sparseFiles) expect(inspectExtentFile(file).problems).toEqual([]);
       } finally {
         rmSync(folder, { recursive: true, force: true });
       }

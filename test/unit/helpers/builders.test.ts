@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { inspectCowdFile, writeCowdFile } from '../../helpers/cowd-file.js';
-import { pattern } from '../../helpers/disk-kinds.js';
+import { pattern } from '../../helpers/made-disk.js';
 import { writeDescriptor } from '../../helpers/images.js';
 import { writeOva, type OvaOptions } from '../../helpers/ova-file.js';
 import { littleEndian, peek, poke } from '../../helpers/poke.js';
