@@ -6,6 +6,7 @@
  * New grains go behind the last one that the bitmap or a table knows: a grain that ESXi freed is left
  * alone, because an unmapped entry may still name it.
  */
+import { alignUp } from '../binary/alignment.js';
 import { intervalsOf } from '../binary/intervals.js';
 import { grainCount, tableCount } from '../vmdk/layout.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
@@ -15,6 +16,7 @@ import {
   type SeSparseHeader,
   type SeSparseVolatile,
 } from '../vmdk/se-sparse-header.js';
+import { SESPARSE_ENTRY_BYTES } from '../vmdk/se-sparse-regions.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { newRecordEnds } from './allocation-record.js';
 import { checkTables } from './check-tables.js';
@@ -86,7 +88,7 @@ export function checkSeSparse(
         grainBytes,
         tableBytes: header.tableBytes,
         tables: scales.tables,
-        limit: header.grains.offset + header.grains.length,
+        limit: header.grains.offset + slotCount(header) * grainBytes,
         full: { code: 'ENOSPC', reason: 'every grain of the seSparse extent was used' },
         hasTableArea: true,
       },
@@ -156,10 +158,28 @@ function assertWritable(
   throw new VmdkError('VMDK_BAD_DIRECTORY', file.path, `${reason}; it can be mounted with -o ro`);
 }
 
+/**
+ * How many grains the file has room for. Each needs a bit and an entry of the backmap. A disk that is
+ * no multiple of a grain ends in the middle of the last one, which is whole all the same.
+ */
+function slotCount(header: SeSparseHeader): number {
+  const { backMap, directory, freeBitmap, grainBytes, grains, journal, tables } = header;
+  const behind = [backMap, directory, freeBitmap, journal, tables]
+    .map(({ offset }) => offset)
+    .filter((offset) => offset > grains.offset);
+  const room = Math.min(
+    alignUp(grains.length, grainBytes),
+    ...behind.map((at) => at - grains.offset),
+  );
+  return Math.floor(
+    Math.min(room / grainBytes, freeBitmap.length * 8, backMap.length / SESPARSE_ENTRY_BYTES),
+  );
+}
+
 /** Where the last grain ends that the bitmap has as used; the start of the grains without one. */
 function bitmapEnd(file: OpenedFile, header: SeSparseHeader): number {
   const { freeBitmap, grainBytes, grains } = header;
-  const count = Math.floor(grains.length / grainBytes);
+  const count = slotCount(header);
   const bitmap = Math.min(freeBitmap.length, Math.ceil(count / 8));
   // Most of the bitmap of a large disk is a hole.
   const pieces = dataOf(new HostFile(file), freeBitmap.offset, freeBitmap.offset + bitmap);
