@@ -100,21 +100,26 @@ export class GrainCache {
   }
 
   #now(): number {
-    return Atomics.add(this.#clock, 0, 1);
+    return (Atomics.add(this.#clock, 0, 1) + 1) | 0;
   }
 
   #firstSlot(extent: number, grain: number): number {
     return ((grain + extent * 31) % this.#sets) * WAYS;
   }
 
-  /** The slot of a grain's set that was used longest ago; the clock may have turned over. */
+  /**
+   * The slot of a grain's set that was used longest ago, of those that nobody is filling; the clock
+   * may have turned over.
+   */
   #oldest(extent: number, grain: number): number {
     const now = Atomics.load(this.#clock, 0);
     const first = this.#firstSlot(extent, grain);
     let oldest = first;
     let greatest = -1;
     for (let slot = first; slot < first + WAYS; slot++) {
-      const age = (now - Atomics.load(this.#control, slot * CONTROL_WORDS + USED)) >>> 0;
+      const words = slot * CONTROL_WORDS;
+      if ((Atomics.load(this.#control, words + SEQUENCE) & 1) !== 0) continue;
+      const age = (now - Atomics.load(this.#control, words + USED)) >>> 0;
       if (age <= greatest) continue;
       oldest = slot;
       greatest = age;
