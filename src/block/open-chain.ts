@@ -119,9 +119,9 @@ function assertDistinctFiles(chain: readonly OpenedLayer[]): void {
     uses.set(identity, [...(uses.get(identity) ?? []), use]);
   };
   chain.forEach((layer, depth) => {
-    const { descriptorFile, extents, identity } = layer;
+    const { descriptorFile, extents, identity, isEmbedded } = layer;
     const { file, isOwnFile } = descriptorFile;
-    if (isOwnFile) add(identity, { depth, kind: 'descriptor', file });
+    if (isOwnFile && !isEmbedded) add(identity, { depth, kind: 'descriptor', file });
     for (const extent of extents) {
       if (extent.file === undefined) continue;
       const kind = isChecked(extent.description) ? 'sparse' : 'plain';

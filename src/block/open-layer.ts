@@ -25,6 +25,8 @@ export interface OpenedLayer {
   /** Why nothing of it is written; undefined where something is. */
   readonly readOnlyReason: string | undefined;
   readonly descriptorFile: DescriptorFile;
+  /** Whether the descriptor is inside the file of the first extent. */
+  readonly isEmbedded: boolean;
   /** Whether a sparse extent's header says that it was not closed. */
   readonly isUnclean: boolean;
 }
@@ -55,7 +57,7 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
   }
   const isWritten = extents.some(({ readOnlyReason }) => readOnlyReason === undefined);
   if (isWritten) assertUntracked(descriptor, path, policy);
-  const { file, isOwnFile } = descriptorFile(files, place, extents, isWritten);
+  const { file, isInside, isOwnFile } = descriptorFile(files, place, extents, isWritten);
   return {
     source,
     path,
@@ -65,6 +67,7 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
     size,
     readOnlyReason: isWritten ? undefined : extents[0]?.readOnlyReason,
     descriptorFile: { file, isOwnFile, firstWrites: isWritten ? planFirstWrites(place) : [] },
+    isEmbedded: isInside,
     isUnclean: extents.some(({ description }) => isChecked(description) && description.isUnclean),
   };
 }
@@ -100,12 +103,14 @@ function descriptorFile(
   place: DescriptorPlace,
   extents: readonly OpenedExtent[],
   isWritten: boolean,
-): { file: OpenedFile; isOwnFile: boolean } {
+): { file: OpenedFile; isInside: boolean; isOwnFile: boolean } {
   const first = extents[0]?.file;
   const isInside = place.embeddedIn !== undefined && first?.identity === place.file.identity;
   const isFirstWritten = extents[0]?.readOnlyReason === undefined;
-  if (isInside && (!isWritten || isFirstWritten)) return { file: first, isOwnFile: false };
-  return { file: isWritten ? reopened(files, place, isInside) : place.file, isOwnFile: true };
+  if (isInside && (!isWritten || isFirstWritten))
+    return { file: first, isInside, isOwnFile: false };
+  const file = isWritten ? reopened(files, place, isInside) : place.file;
+  return { file, isInside, isOwnFile: true };
 }
 
 /** An extent that is not written keeps the file it was found in. */
