@@ -2,6 +2,7 @@
  * An OVA appliance: a tar archive with disks in it, which are read where they lie. Only the headers
  * of its members are looked at, each at the end of the one before.
  */
+import { posix } from 'node:path';
 import { Header } from 'tar/header';
 import { Pax } from 'tar/pax';
 import { VmdkError } from '../vmdk/vmdk-error.js';
@@ -29,6 +30,7 @@ export class OvaArchive {
   readonly #files: OpenedFiles;
   readonly #file: OpenedFile;
   readonly #members: readonly Member[];
+  readonly #disks: readonly Member[];
   /** Names of the disks, in the order of the archive. */
   readonly disks: readonly string[];
 
@@ -36,14 +38,15 @@ export class OvaArchive {
     this.#files = files;
     this.#file = file;
     this.#members = members;
-    this.disks = members.map(({ name }) => name).filter((name) => /\.vmdk$/i.test(name));
+    this.#disks = members.filter(({ name }) => /\.vmdk$/i.test(name));
+    this.disks = this.#disks.map(({ name }) => name);
   }
 
   /** Whether a file begins as a tar archive does. */
   static isArchive(file: OpenedFile): boolean {
     if (file.length < BLOCK_BYTES) return false;
     const block = readBytes(file, 0, BLOCK_BYTES);
-    return block.toString('latin1', 257, 262) === 'ustar' && new Header(block).cksumValid;
+    return block.toString('latin1', 257, 262) === 'ustar' && decodeHeader(block) !== undefined;
   }
 
   /**
@@ -75,9 +78,9 @@ export class OvaArchive {
       );
     }
     const index = /^\d+$/.test(wanted ?? '1') ? Number(wanted ?? '1') - 1 : -1;
-    const name = disks.find((each) => each === wanted) ?? disks[index];
-    const source = name === undefined ? undefined : this.#find(name);
-    if (source !== undefined) return source;
+    const name = posix.normalize(wanted ?? '');
+    const member = this.#disks.find((each) => each.name === name) ?? this.#disks[index];
+    if (member !== undefined) return this.#sourceOf(member);
     throw new VmdkError(
       'VMDK_WHICH_DISK',
       path,
@@ -85,16 +88,19 @@ export class OvaArchive {
     );
   }
 
-  #find(name: string): FileSource | undefined {
-    const member = this.#members.find((each) => each.name === name);
-    if (member === undefined) return undefined;
-    const path = `${this.#file.path}:${name}`;
+  /** What a member names lies in the member's own folder, or from there on. */
+  #sourceOf(member: Member): FileSource {
+    const path = `${this.#file.path}:${member.name}`;
     return {
       path,
       readOnlyReason: 'it is inside an archive',
       member: name,
       open: () => this.#open(member, path),
-      find: (other) => this.#find(other),
+      find: (name) => {
+        const wanted = posix.join(posix.dirname(member.name), name);
+        const found = this.#members.find((each) => each.name === wanted);
+        return found === undefined ? undefined : this.#sourceOf(found);
+      },
     };
   }
 
@@ -106,16 +112,27 @@ export class OvaArchive {
   }
 }
 
+/** A header whose checksum is right; undefined where it is not, or has numbers that cannot be. */
+function decodeHeader(block: Buffer, extended?: Pax): Header | undefined {
+  try {
+    const header = new Header(block, 0, extended);
+    return header.cksumValid ? header : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Walks over the headers. */
 function readMembers(file: OpenedFile): Member[] {
   const members: Member[] = [];
   let extended: Pax | undefined;
   for (let at = 0; at + BLOCK_BYTES <= file.length;) {
-    const header = new Header(readBytes(file, at, BLOCK_BYTES), 0, extended);
-    if (header.nullBlock) break;
-    const length = header.size ?? 0;
+    const block = readBytes(file, at, BLOCK_BYTES);
+    if (block.every((byte) => byte === 0)) break;
+    const header = decodeHeader(block, extended);
+    const length = header?.size ?? 0;
     const offset = at + BLOCK_BYTES;
-    if (!header.cksumValid || !Number.isSafeInteger(length) || length < 0) {
+    if (header === undefined || !Number.isSafeInteger(length)) {
       throw new VmdkError(
         'VMDK_BAD_ARCHIVE',
         file.path,
@@ -131,7 +148,8 @@ function readMembers(file: OpenedFile): Member[] {
     }
     if (RECORDS.has(header.type)) extended = readRecord(file, header, offset, length, extended);
     else {
-      if (FILES.has(header.type)) members.push({ name: header.path ?? '', offset, length });
+      if (FILES.has(header.type))
+        members.push({ name: posix.normalize(header.path ?? ''), offset, length });
       extended = undefined;
     }
     if (members.length > MEMBERS_MAX) throw tooMany(file);
