@@ -9,7 +9,7 @@
  * beside it.
  */
 import { readlinkSync, realpathSync, statSync, type Stats } from 'node:fs';
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { assertKind, type OpenedFile, type OpenedFiles } from './opened-files.js';
 import type { OpenPolicy } from './open-policy.js';
@@ -56,7 +56,7 @@ export class HostSource implements FileSource {
     this.path = path;
     this.#files = files;
     this.#policy = policy;
-    this.#roots = found?.roots ?? this.#folders().map((folder) => realpathSync(folder));
+    this.#roots = found?.roots ?? this.#folders();
     this.#isDevice = found?.isDevice ?? false;
     this.#isTrusted = found === undefined || found.isDevice || policy.allowOutside;
   }
@@ -79,31 +79,35 @@ export class HostSource implements FileSource {
 
   find(name: string, as: 'extent' | 'parent'): FileSource | undefined {
     const allowDevice = as === 'extent' && this.#policy.allowDevices;
+    const denied: unknown[] = [];
     const found = this.#candidates(name).flatMap((path) => {
-      const stats = statIfThere(path);
+      const stats = statIfThere(path, denied);
       return stats === undefined ? [] : [{ path, stats }];
     });
     const chosen = found.find(({ path, stats }) => {
       assertKind(stats, path, allowDevice);
       if (stats.isBlockDevice() || this.#policy.allowOutside) return true;
-      return this.#isInside(realpathSync(path));
+      return this.#isInside(realPath(path));
     });
     if (chosen !== undefined) {
       const place = { roots: this.#roots, isDevice: chosen.stats.isBlockDevice() };
       return new HostSource(this.#files, chosen.path, this.#policy, place);
     }
     const [outside] = found;
-    if (outside === undefined) return undefined;
+    if (outside === undefined) {
+      if (denied.length > 0) throw denied[0];
+      return undefined;
+    }
     throw new VmdkError(
       'VMDK_OUTSIDE_FOLDER',
       this.path,
-      `its ${as} ${JSON.stringify(name)} is ${realpathSync(outside.path)}, outside the image's folder ${this.#roots[0] ?? ''}; if that is meant, allow it with --allow-outside`,
+      `its ${as} ${JSON.stringify(name)} is ${realPath(outside.path)}, outside the image's folder ${this.#roots[0] ?? ''}; if that is meant, allow it with --allow-outside`,
     );
   }
 
   /** The folder of the file as it was named, and that of the file that the name is a link to. */
   #folders(): string[] {
-    return [...new Set([dirname(resolve(this.path)), dirname(realpathSync(this.path))])];
+    return [...new Set([realPath(dirname(this.path)), dirname(realPath(this.path))])];
   }
 
   /** Where `name` may be: as it stands, with a Windows path's separators, beside this file. */
@@ -135,14 +139,22 @@ export class HostSource implements FileSource {
   }
 }
 
+/** As the system follows it: `..` behind a link is not what it is in the text. */
+function realPath(path: string): string {
+  return realpathSync.native(path);
+}
+
 /** Errors that mean that a name cannot be that of a file. */
 const NO_FILE: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP'];
 
-function statIfThere(path: string): Stats | undefined {
+/** @param denied gets the error where a folder may not be searched: another candidate may be there */
+function statIfThere(path: string, denied: unknown[]): Stats | undefined {
   try {
     return statSync(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && NO_FILE.includes(error.code)) return undefined;
-    throw error;
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EACCES') denied.push(error);
+    else if (!NO_FILE.includes(code)) throw error;
+    return undefined;
   }
 }
