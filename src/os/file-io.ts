@@ -66,6 +66,8 @@ export function writeAt(
   }
 }
 
+const CANNOT_PUNCH: readonly number[] = [Errno.EOPNOTSUPP, Errno.ENOSYS, Errno.EINVAL];
+
 /**
  * fdatasync(2): waits until everything written to the file is durable, its length included.
  *
@@ -89,7 +91,8 @@ export function punchHole(fd: number, position: number, length: number, path: st
   for (;;) {
     if (c.fallocate(fd, mode, position, length) === 0) return true;
     const errno = c.errno();
-    if (errno === Errno.EOPNOTSUPP || errno === Errno.ENOSYS) return false;
+    // EINVAL: a block device, and a range that is not made of its blocks.
+    if (CANNOT_PUNCH.includes(errno)) return false;
     if (errno !== Errno.EINTR) throw systemCallError('fallocate', errno, path);
   }
 }
