@@ -94,7 +94,7 @@ export class OvaArchive {
     return {
       path,
       readOnlyReason: 'it is inside an archive',
-      member: name,
+      member: member.name,
       open: () => this.#open(member, path),
       find: (name) => {
         const wanted = posix.join(posix.dirname(member.name), name);
