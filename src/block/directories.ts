@@ -4,8 +4,9 @@
  * marked missing or damaged.
  *
  * A damaged primary entry is read through the redundant one, and forbids writing; so does a
- * redundant directory that is not there at all. A single damaged redundant entry is only never
- * written through: the primary table alone is kept then.
+ * redundant directory that is not there at all, and a redundant entry past the end of the file,
+ * where grains would come to lie. Any other damaged redundant entry is only never written through:
+ * the primary table alone is kept then.
  */
 import {
   findOverlap,
@@ -60,9 +61,10 @@ export function readDirectories(file: OpenedFile, plan: DirectoryPlan): Director
   if (areas.every((area) => area === undefined)) throw noDirectory(file, plan, count);
   const length = tableBytes(geometry);
   const copies = areas.map((area) => readEntries(file, area, count, length, reserved));
-  const [primary = new Uint32Array(0), redundant] = copies;
+  const entries = copies.map((copy) => copy.entries);
+  const [primary = new Uint32Array(0), redundant] = entries;
   const starts = tableStarts(primary);
-  let damage = damageOf(file, offsets, areas, primary);
+  let damage = damageOf(file, offsets, areas, primary) ?? pastEnd(file, offsets, copies);
   if (hasOverlap(starts, length)) damage ??= 'two grain tables share the same place';
   const tables = intervalsOf(starts, length);
   if (redundant !== undefined) {
@@ -72,7 +74,7 @@ export function readDirectories(file: OpenedFile, plan: DirectoryPlan): Director
   const copyTables =
     redundant === undefined ? NO_INTERVALS : intervalsOf(tableStarts(redundant), length);
   const metadata = joinIntervals(reserved, joinIntervals(tables, copyTables));
-  return { entries: copies, offsets, metadata, damage };
+  return { entries, offsets, metadata, damage };
 }
 
 /**
@@ -97,22 +99,30 @@ function areaIntervals(area: Area): Intervals {
   return area.length === 0 ? NO_INTERVALS : intervalsOf(Float64Array.of(area.start), area.length);
 }
 
+/** One directory as it was read. */
+interface Copy {
+  readonly entries: Uint32Array;
+  /** The first entry whose table does not end inside the file, or -1. */
+  readonly pastEnd: number;
+}
+
 function readEntries(
   file: OpenedFile,
   area: Area | undefined,
   count: number,
   length: number,
   reserved: Intervals,
-): Uint32Array {
+): Copy {
   const entries = new Uint32Array(count).fill(TABLE_DAMAGED);
-  if (area === undefined) return entries;
+  if (area === undefined) return { entries, pastEnd: -1 };
   new HostFile(file).read(new Uint8Array(entries.buffer), 0, area.length, area.start);
+  const pastEnd = entries.findIndex((sector) => sector * SECTOR_BYTES + length > file.length);
   entries.forEach((sector, table) => {
     if (sector === TABLE_MISSING) return;
     const start = sector * SECTOR_BYTES;
     if (!fits(file, reserved, start, length)) entries[table] = TABLE_DAMAGED;
   });
-  return entries;
+  return { entries, pastEnd };
 }
 
 /** Where the tables begin that can be followed, ascending, in bytes. */
@@ -155,6 +165,16 @@ function damageOf(
   const table = primary.indexOf(TABLE_DAMAGED);
   if (table < 0) return undefined;
   return `${name} at byte ${offsets[0] ?? 0} leads to no valid grain table at entry ${table}, the file has ${file.length} bytes`;
+}
+
+function pastEnd(
+  file: OpenedFile,
+  offsets: readonly number[],
+  copies: readonly Copy[],
+): string | undefined {
+  const index = copies.findIndex((copy) => copy.pastEnd >= 0);
+  if (index < 0) return undefined;
+  return `grain directory at byte ${offsets[index] ?? 0} leads past the end of the file (${file.length} bytes) at entry ${copies[index]?.pastEnd ?? 0}`;
 }
 
 function assertReachable(file: OpenedFile, primary: Uint32Array, redundant: Uint32Array): void {

@@ -122,6 +122,13 @@ describe('a directory or table that cannot be right', () => {
     again.close();
   });
 
+  test('a redundant entry past the end forbids writing: grains would come to lie there', () => {
+    // It was opened, a grain was put where the entry leads, and then it did not open any more.
+    poke(image, places('rgdOffset').directory, littleEndian(0x10000, 4));
+    expect(refusal(image, false)).toMatchObject({ code: 'VMDK_BAD_DIRECTORY' });
+    openImage(image, { readOnly: true }).device.close();
+  });
+
   test('a redundant entry of 0 beside a table gets a table, never the header (QEMU writes there)', () => {
     const { directory } = places('rgdOffset');
     poke(image, directory, littleEndian(0, 4));
