@@ -116,7 +116,10 @@ interface FileUse {
 function assertDistinctFiles(chain: readonly OpenedLayer[]): void {
   const uses = new Map<string, FileUse[]>();
   const add = (identity: string, use: FileUse): void => {
-    uses.set(identity, [...(uses.get(identity) ?? []), use]);
+    const group = uses.get(identity);
+    // One file may be thousands of extents.
+    if (group === undefined) uses.set(identity, [use]);
+    else group.push(use);
   };
   chain.forEach((layer, depth) => {
     const { descriptorFile, extents, identity, isEmbedded } = layer;
