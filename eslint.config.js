@@ -37,7 +37,7 @@ const layers = Object.entries(imports).map(([layer, allowed]) => ({
 }));
 
 export default tseslint.config(
-  { ignores: ['dist', '.bench', 'node_modules'] },
+  { ignores: ['dist', '.bench', '.fuzz', 'node_modules'] },
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,
   {
