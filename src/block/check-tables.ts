@@ -42,10 +42,11 @@ export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked
   const bounds = new GrainBounds(found.bounds, () => file.length);
   const codec = newTableCodec(found.codec);
   const source = new HostFile(file);
-  const runMax = Math.max(1, Math.floor(CHECK_BYTES / (tableEntries * ENTRY_BYTES)));
-  const buffer = new Uint32Array(runMax * tableEntries);
   const [primary, redundant] = found.directories;
   const count = primary?.length ?? 0;
+  const fitting = Math.floor(CHECK_BYTES / (tableEntries * ENTRY_BYTES));
+  const runMax = Math.max(1, Math.min(count, fitting));
+  const buffer = new Uint32Array(runMax * tableEntries);
   const entryOf = (table: number): number => {
     const entry = primary?.[table] ?? 0;
     return entry > TABLE_DAMAGED ? entry : (redundant?.[table] ?? 0);
