@@ -46,6 +46,8 @@ export class HostSource implements FileSource {
   readonly #roots: readonly string[];
   readonly #isDevice: boolean;
   readonly #isTrusted: boolean;
+  /** What `#folders` found: there may be thousands of names to look for. */
+  #foldersFound: readonly string[] | undefined;
 
   private constructor(
     files: OpenedFiles,
@@ -106,8 +108,11 @@ export class HostSource implements FileSource {
   }
 
   /** The folder of the file as it was named, and that of the file that the name is a link to. */
-  #folders(): string[] {
-    return [...new Set([realPath(dirname(this.path)), dirname(realPath(this.path))])];
+  #folders(): readonly string[] {
+    this.#foldersFound ??= [
+      ...new Set([realPath(dirname(this.path)), dirname(realPath(this.path))]),
+    ];
+    return this.#foldersFound;
   }
 
   /** Where `name` may be: as it stands, with a Windows path's separators, beside this file. */
