@@ -33,7 +33,7 @@ export interface TablesChecked {
 }
 
 /**
- * Reads every table once, neighbours in one read.
+ * Reads every table once, neighbours in one read, and those that are holes not at all.
  *
  * @throws VmdkError for an entry that cannot be right
  */
@@ -62,7 +62,14 @@ export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked
     }
     let run = 1;
     while (run < runMax && entryOf(table + run) === entry + run * codec.tableStep) run += 1;
-    codec.read(source, buffer.subarray(0, run * tableEntries), placeOf(codec.tables, entry));
+    const position = placeOf(codec.tables, entry);
+    const end = position + run * codec.tableStep * codec.tables.unit;
+    if (source.nextData(position, end) >= end) {
+      // A hole of the host: a new image's tables, or a hostile image's that has millions of them.
+      table += run;
+      continue;
+    }
+    codec.read(source, buffer.subarray(0, run * tableEntries), position);
     for (let index = 0; index < run; index++, table++) {
       const words = buffer.subarray(index * tableEntries, (index + 1) * tableEntries);
       const checked = bounds.check(words, table * tableEntries);

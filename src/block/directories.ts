@@ -116,7 +116,9 @@ function readEntries(
   const entries = new Uint32Array(count).fill(TABLE_DAMAGED);
   if (area === undefined) return { entries, pastEnd: -1 };
   new HostFile(file).read(new Uint8Array(entries.buffer), 0, area.length, area.start);
-  const pastEnd = entries.findIndex((sector) => sector * SECTOR_BYTES + length > file.length);
+  const pastEnd = entries.findIndex(
+    (sector) => sector !== TABLE_MISSING && sector * SECTOR_BYTES + length > file.length,
+  );
   entries.forEach((sector, table) => {
     if (sector === TABLE_MISSING) return;
     const start = sector * SECTOR_BYTES;

@@ -5,6 +5,10 @@
 import { posix } from 'node:path';
 import { Header } from 'tar/header';
 import { Pax } from 'tar/pax';
+import { viewOf } from '../binary/struct.js';
+import { looksLikeDescriptor } from '../vmdk/descriptor.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { SPARSE_MAGICNUMBER, SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { readBytes } from './find-descriptor.js';
 import type { FileSource } from './file-source.js';
@@ -38,7 +42,10 @@ export class OvaArchive {
     this.#files = files;
     this.#file = file;
     this.#members = members;
-    this.#disks = members.filter(({ name }) => /\.vmdk$/i.test(name));
+    const named = members.filter(({ name }) => /\.vmdk$/i.test(name));
+    const images = named.filter((member) => isImage(file, member));
+    // Where none is one, a damaged disk still gets an error of its own.
+    this.#disks = images.length > 0 ? images : named;
     this.disks = this.#disks.map(({ name }) => name);
   }
 
@@ -46,7 +53,7 @@ export class OvaArchive {
   static isArchive(file: OpenedFile): boolean {
     if (file.length < BLOCK_BYTES) return false;
     const block = readBytes(file, 0, BLOCK_BYTES);
-    return block.toString('latin1', 257, 262) === 'ustar' && decodeHeader(block) !== undefined;
+    return block.toString('latin1', 257, 262) === 'ustar';
   }
 
   /**
@@ -110,6 +117,14 @@ export class OvaArchive {
     const { length, offset } = member;
     return { fd, path, length, identity: `${identity}:${offset}`, window: { offset, length } };
   }
+}
+
+/** Whether a member is the file of a disk, and not an extent that another member names. */
+function isImage(file: OpenedFile, { length, offset }: Member): boolean {
+  const head = readBytes(file, offset, SECTOR_BYTES).subarray(0, length);
+  const isSparse = length >= SECTOR_BYTES && head.readUInt32LE() === SPARSE_MAGICNUMBER;
+  if (!isSparse) return looksLikeDescriptor(head.toString('latin1'));
+  return SparseExtentHeader.descriptorOffset.get(viewOf(head), 0) !== 0;
 }
 
 /** A header whose checksum is right; undefined where it is not, or has numbers that cannot be. */

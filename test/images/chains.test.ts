@@ -326,7 +326,7 @@ describe('a chain of 60 images', () => {
     onTestFinished(() => {
       device.close();
     });
-    const engine = new URL('../../dist/block/open-image.js', import.meta.url).href;
+    const engine = new URL('../../dist/block/attach-image.js', import.meta.url).href;
     const code = `
       const { workerData, parentPort } = require('node:worker_threads');
       import(workerData.engine).then(({ attachImage }) => {

@@ -72,7 +72,7 @@ describe('an extent outside the folder', () => {
   test('/etc/passwd is not shown (CVE-2022-47951)', () => {
     writeDescriptor(image, ['RW 1 FLAT "/etc/passwd" 0'], { createType: 'monolithicFlat' });
     expect(refused()).toBe(
-      `${image}: its extent "/etc/passwd" is /etc/passwd, outside the image's folder ${folder}; if that is meant, mount with --allow-outside`,
+      `${image}: its extent "/etc/passwd" is /etc/passwd, outside the image's folder ${folder}; if that is meant, allow it with --allow-outside`,
     );
   });
 

@@ -75,7 +75,7 @@ describe.each(NAMES)('an archive with %s', (_title, options) => {
       /appliance\.ova: has 2 disks: 1 a\.vmdk, 2 folder\/b\.VMDK; .*--disk/,
     );
     for (const disk of ['0', '3', '-1', '1.0', '', 'b.vmdk', 'appliance.ovf', '9'.repeat(400)]) {
-      expect(errorOf(() => contentIn(disk)).code, disk).toBe('VMDK_NO_DISK');
+      expect(errorOf(() => contentIn(disk)).code, disk).toBe('VMDK_WHICH_DISK');
     }
   });
 
@@ -213,7 +213,7 @@ describe('archives that are refused', () => {
     const image = join(folder, 'disk.vmdk');
     createImage(image, { size: MIB, backing: undefined });
     expect(errorOf(() => openImage(image, { readOnly: true, disk: '1' })).code).toBe(
-      'VMDK_NO_DISK',
+      'VMDK_WHICH_DISK',
     );
     expect(listDisks(image)).toBeUndefined();
   });
@@ -267,7 +267,7 @@ describe('archives that are refused', () => {
   test('one whose first header has a size beyond numbers', () => {
     header();
     change(0, 124, Buffer.from([0x80, ...Buffer.alloc(11, 0xff)]));
-    expect(errorOf(() => contentIn()).code).toBe('VMDK_NOT_VMDK');
+    expect(errorOf(() => contentIn()).code).toBe('VMDK_BAD_ARCHIVE');
   });
 
   test('one with a name record of a megabyte', () => {

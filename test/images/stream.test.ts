@@ -142,7 +142,7 @@ describe('threads that read one stream', () => {
     });
     const shared = new SharedArrayBuffer(content.length);
     content.copy(new Uint8Array(shared));
-    const engine = new URL('../../dist/block/open-image.js', import.meta.url).href;
+    const engine = new URL('../../dist/block/attach-image.js', import.meta.url).href;
     const answers = Array.from({ length: count }, (_, index) => {
       const workerData = { engine, image: description, content: shared, seed: index + 1 };
       const worker = new Worker(READER, { eval: true, workerData });
