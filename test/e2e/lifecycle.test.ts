@@ -1,5 +1,4 @@
 /** From the start of a server to its end: background, signals, death. */
-import { spawn, type ChildProcess } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
@@ -14,6 +13,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
+import { serveInForeground } from '../helpers/foreground.js';
 import { newImage } from '../helpers/images.js';
 import { isMountedAt, mountImage } from '../helpers/mounted.js';
 import { blockOf, placesOf } from '../helpers/random-writes.js';
@@ -22,47 +22,6 @@ import { check, CLI, run, vmdkfs } from '../helpers/run.js';
 import { inspectSparseFile } from '../helpers/sparse-file.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 import { until } from '../helpers/until.js';
-
-/** A server in the foreground, ended when the test has finished. */
-async function serve(image: string, ...args: readonly string[]): Promise<Foreground> {
-  const mountpoint = join(tempFolder(), 'mnt');
-  mkdirSync(mountpoint);
-  const child = spawn(process.execPath, [CLI, 'mount', '-f', image, mountpoint, ...args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  const server = new Foreground(child, mountpoint);
-  onTestFinished(async () => {
-    await run('fusermount3', ['-q', '-u', '-z', '--', mountpoint]);
-    child.kill('SIGKILL');
-  });
-  await until(
-    'the mount is there',
-    20_000,
-    () => isMountedAt(mountpoint) && child.exitCode === null,
-  );
-  await check('stat', join(mountpoint, 'disk.raw'));
-  return server;
-}
-
-class Foreground {
-  readonly mountpoint: string;
-  readonly disk: string;
-  readonly child: ChildProcess;
-  readonly ended: Promise<number | string>;
-  stderr = '';
-
-  constructor(child: ChildProcess, mountpoint: string) {
-    this.child = child;
-    this.mountpoint = mountpoint;
-    this.disk = join(mountpoint, 'disk.raw');
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
-    this.ended = new Promise((resolve) => {
-      child.once('exit', (code, signal) => {
-        resolve(signal ?? code ?? -1);
-      });
-    });
-  }
-}
 
 describe.skipIf(isMissing('lifecycle', 'fuse'))('a server', () => {
   test('in the background keeps nothing of its caller', async () => {
@@ -130,7 +89,7 @@ describe.skipIf(isMissing('lifecycle', 'fuse'))('a server', () => {
     '%s unmounts and leaves a clean image',
     async (signal) => {
       const image = await newImage('16M');
-      const server = await serve(image);
+      const server = await serveInForeground(image);
       await check(
         'dd',
         'if=/dev/urandom',
@@ -153,7 +112,7 @@ describe.skipIf(isMissing('lifecycle', 'fuse'))('a server', () => {
 
   test('that is busy on SIGTERM names who holds it and serves until the last close', async () => {
     const image = await newImage('16M');
-    const server = await serve(image);
+    const server = await serveInForeground(image);
     const handle = await open(server.disk, 'r+');
     await handle.write(Buffer.alloc(4096, 1), 0, 4096, 0);
     server.child.kill('SIGTERM');
@@ -175,7 +134,7 @@ describe.skipIf(isMissing('lifecycle', 'fuse'))('a server', () => {
 
   test('leaves on a second signal, with what it has received in the image', async () => {
     const image = await newImage('16M');
-    const server = await serve(image);
+    const server = await serveInForeground(image);
     const handle = await open(server.disk, 'r+');
     await handle.write(Buffer.alloc(4096, 3), 0, 4096, 8192);
     server.child.kill('SIGTERM');
@@ -193,7 +152,7 @@ describe.skipIf(isMissing('lifecycle', 'fuse'))('a server', () => {
   const transports = ['kernel', 'libfuse'];
   test.each(transports)('killed during a copy over %s loses nothing synced', async (transport) => {
     const image = await newImage('256M');
-    const server = await serve(image, '--transport', transport);
+    const server = await serveInForeground(image, ['--transport', transport]);
     const size = 256 * 1024 * 1024;
     const places = placesOf(11, 3000, 4096, size);
     const handle = await open(server.disk, 'r+');
