@@ -4,7 +4,9 @@
  * tables by number.
  *
  * New grains go behind the last one that the bitmap or a table knows: a grain that ESXi freed is left
- * alone, because an unmapped entry may still name it.
+ * alone, because an unmapped entry may still name it. There are no more grains in the file than on the
+ * disk, though, and each crash leaves some that only the bitmap knows: where the rest of the disk
+ * would find no room behind those, they are taken again.
  */
 import { alignUp } from '../binary/alignment.js';
 import { intervalsOf } from '../binary/intervals.js';
@@ -19,7 +21,7 @@ import {
 import { SESPARSE_ENTRY_BYTES } from '../vmdk/se-sparse-regions.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { newRecordEnds } from './allocation-record.js';
-import { checkTables } from './check-tables.js';
+import { checkTables, type TablesChecked } from './check-tables.js';
 import {
   assertCovered,
   checkedSparse,
@@ -74,7 +76,7 @@ export function checkSeSparse(
     },
   };
   const checked = checkTables(file, tables);
-  const end = Math.max(checked.grainsEnd, use.readOnly ? 0 : bitmapEnd(file, header));
+  const end = use.readOnly ? checked.grainsEnd : grainsEnd(file, header, checked);
   const tablesStart = header.tables.offset + state.freeTableNumber * header.tableBytes;
   const tableArea = { start: tablesStart, end: header.tables.offset + header.tables.length };
   return checkedSparse({
@@ -174,6 +176,15 @@ function slotCount(header: SeSparseHeader): number {
   return Math.floor(
     Math.min(room / grainBytes, freeBitmap.length * 8, backMap.length / SESPARSE_ENTRY_BYTES),
   );
+}
+
+/** Where the next grain goes. */
+function grainsEnd(file: OpenedFile, header: SeSparseHeader, checked: TablesChecked): number {
+  const { grainBytes, grains } = header;
+  const inTables = Math.max(grains.offset, checked.grainsEnd);
+  const end = Math.max(inTables, bitmapEnd(file, header));
+  const wanted = (grainCount(header) - checked.allocated) * grainBytes;
+  return end + wanted <= grains.offset + slotCount(header) * grainBytes ? end : inTables;
 }
 
 /** Where the last grain ends that the bitmap has as used; the start of the grains without one. */
