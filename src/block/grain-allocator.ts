@@ -1,7 +1,8 @@
 /**
  * Where the next grain of a sparse extent goes: a number in memory, set when the image was opened
- * to where everything in use ends. It only grows, so nothing is ever stat'ed or truncated, and what
- * one grain was taken for is never taken again, also where its write failed.
+ * to where everything in use ends. It grows with what was written, so nothing is ever stat'ed or
+ * truncated, and what one grain was taken for is never taken again; where its write failed, only in
+ * files whose space counts as written before.
  *
  * New grain tables come from the same end, packed into grains of their own, or from an area that the
  * file has for them. All of it lives in shared memory and is changed under the layer's mutex.
@@ -106,6 +107,11 @@ export class GrainAllocator {
    */
   takeGrains(count: number): number {
     return this.#extend(count * this.#plan.grainBytes);
+  }
+
+  /** The grains from `start` on, which were taken last, were not written after all. Mutex held. */
+  giveBackGrains(start: number): void {
+    this.#numbers[NEXT_GRAIN] = start;
   }
 
   /** The `count` grains at `start` are written and in use from now on. Mutex held. */

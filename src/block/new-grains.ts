@@ -116,22 +116,43 @@ export class NewGrains {
   }
 
   #allocate(source: Uint8Array, sourceOffset: number, offset: number, end: number): void {
-    const { allocator, codec, file, flags, grainBytes, record, size, tables } = this.#parts;
+    const { allocator, codec, grainBytes, isSpaceFresh, tables } = this.#parts;
+    const first = Math.floor(offset / grainBytes);
+    const count = Math.floor((end - 1) / grainBytes) - first + 1;
+    this.#ensureTable(first);
+    const place = allocator.takeGrains(count);
+    let isWritten = false;
+    try {
+      this.#fill(source, sourceOffset, offset, end, place);
+      isWritten = true;
+    } finally {
+      // A seSparse file has no grains to lose. Fresh space is not fresh any more after a failure.
+      if (!isWritten && !isSpaceFresh) allocator.giveBackGrains(place);
+    }
+    for (let index = 0; index < count; index++) {
+      tables.set(first + index, entryFor(codec.grains, place + index * grainBytes));
+    }
+    allocator.publish(place, count);
+  }
+
+  /** Writes new grains at `place`, and what the file says of them. */
+  #fill(
+    source: Uint8Array,
+    sourceOffset: number,
+    offset: number,
+    end: number,
+    place: number,
+  ): void {
+    const { file, flags, grainBytes, record, size } = this.#parts;
     const first = Math.floor(offset / grainBytes);
     const last = Math.floor((end - 1) / grainBytes);
     const start = first * grainBytes;
-    this.#ensureTable(first);
-    const place = allocator.takeGrains(last - first + 1);
     record.grainsTaken(place, first, last - first + 1);
     file.write(source, sourceOffset, end - offset, place + offset - start);
     this.#fillFromBeneath(first, start, offset, place);
     const tailEnd = Math.min(size, (last + 1) * grainBytes);
     this.#fillFromBeneath(last, end, tailEnd, place + end - start);
     flags.markData();
-    for (let grain = first; grain <= last; grain++) {
-      tables.set(grain, entryFor(codec.grains, place + (grain - first) * grainBytes));
-    }
-    allocator.publish(place, last - first + 1);
   }
 
   /** Writes what lies beneath `[from, to)`, a part of `grain`, at `place`. */
