@@ -1,0 +1,67 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import { run } from './run.js';
+import { tempFolder } from './temp-folder.js';
+
+/** How calls fail from now on; see `fault-server.js`. */
+export interface Faults {
+  readonly write?: { readonly errno?: number; readonly after?: number; readonly short?: number };
+  readonly fsync?: { readonly errno?: number; readonly after?: number; readonly loses?: boolean };
+}
+
+const SERVER = fileURLToPath(new URL('fault-server.js', import.meta.url));
+const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
+
+/** A folder whose files can be used through storage that fails on command. */
+export class FaultyStorage {
+  /** The files as they are on disk. */
+  readonly store: string;
+  /** The same files through the storage. */
+  readonly folder: string;
+  readonly #control: string;
+  #server: ChildProcess | undefined;
+
+  constructor() {
+    const folder = tempFolder();
+    this.store = join(folder, 'store');
+    this.folder = join(folder, 'faulty');
+    this.#control = join(folder, 'control');
+    mkdirSync(this.store);
+    mkdirSync(this.folder);
+    this.set({});
+  }
+
+  /** Serves the files that are in the store now. */
+  async serve(): Promise<void> {
+    const args = [SERVER, this.store, this.folder, this.#control, DIST];
+    const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#server = server;
+    onTestFinished(async () => {
+      // Its end aborts the connection: whoever hangs in it goes on with an error.
+      server.kill('SIGKILL');
+      await run('umount', ['-q', '-l', this.folder]);
+    });
+    await Promise.race([once(server.stdout, 'data'), once(server, 'exit')]);
+    if (server.exitCode !== null) throw new Error('the faulty storage could not be mounted');
+  }
+
+  set(faults: Faults): void {
+    const next = `${this.#control}.next`;
+    writeFileSync(next, JSON.stringify(faults));
+    renameSync(next, this.#control);
+  }
+
+  /** Calls do not return any more. */
+  hang(): void {
+    this.#server?.kill('SIGSTOP');
+  }
+
+  /** Calls return again. */
+  goOn(): void {
+    this.#server?.kill('SIGCONT');
+  }
+}
