@@ -3,10 +3,12 @@
  *
  *   check the mountpoint, open the image, mount, see that the mount answers -> ready
  *   ... serve until the kernel ends the connection (unmount, or a signal that unmounts) ...
- *   stop the flush thread, close the image, report to whoever waits
+ *   have the flush thread close the image, report to whoever waits
  *
  * A signal unmounts. A busy mount is detached instead and served until its last user is gone:
- * leaving at once would lose what they write. A second signal flushes what was received and leaves.
+ * leaving at once would lose what they write. A second signal flushes what was received and leaves,
+ * also where the storage does not answer; a third does not wait for that. So this thread, which
+ * hears them, leaves all waiting for the storage to the flush thread.
  */
 import { describeError } from '../errno.js';
 import { statSync } from 'node:fs';
@@ -51,6 +53,9 @@ const debug = debugLog('mount');
 /** Exit code after a second signal: the disk was not unmounted cleanly. */
 const FORCED_EXIT = 3;
 
+/** How long the flush after a second signal may take, milliseconds. */
+const LEAVE_MS = 10_000;
+
 /** How long serving threads may take to end after their mount, milliseconds. */
 const END_MS = 2000;
 
@@ -94,7 +99,7 @@ export async function serve(
   }
   process.on('uncaughtException', (error) => {
     // Threads that are blocked in the kernel would keep a process that ends by itself.
-    session.leaveAtOnce(`internal error: ${describeError(error)}`);
+    session.leave(`internal error: ${describeError(error)}`);
   });
   await session.run(signals);
 }
@@ -106,6 +111,8 @@ class Session {
   readonly #control: ControlServer | undefined;
   #timer: FlushTimer | undefined;
   #isEnding = false;
+  #isSignalled = false;
+  #isLeaving = false;
 
   private constructor(
     image: OpenedImage,
@@ -156,11 +163,7 @@ class Session {
       throw error;
     }
     this.#isEnding = true;
-    try {
-      await this.#timer?.stop();
-    } finally {
-      await this.#close();
-    }
+    await this.#close();
   }
 
   /**
@@ -172,17 +175,14 @@ class Session {
     log(`${describeError(cause)}; unmounting`);
     this.#isEnding = true;
     await unmount(this.#mountpoint, true);
-    try {
-      this.#image.device.flush();
-    } catch (error) {
-      log(`flush: ${describeError(error)}`);
-    }
+    // A failure is logged by the thread that has it.
+    await this.#timer?.flush().catch(() => undefined);
     await this.#control?.report({ error: describeError(cause) });
   }
 
   async #close(): Promise<void> {
     try {
-      this.#image.device.close();
+      await this.#closeImage();
       await this.#control?.report({});
     } catch (error) {
       await this.#control?.report({ error: describeError(error) });
@@ -191,36 +191,54 @@ class Session {
     debug('closed');
   }
 
+  async #closeImage(): Promise<void> {
+    if (this.#timer?.isAlive === true) {
+      await this.#timer.close();
+      return;
+    }
+    this.#image.device.close();
+    await this.#timer?.died;
+  }
+
   #startTimer(): void {
     this.#timer = new FlushTimer(this.#image.description);
-    this.#timer.ended.catch((error: unknown) => {
+    this.#timer.died.catch((error: unknown) => {
       log(`${describeError(error)}; unmounting`);
-      this.#leave();
+      this.#end();
     });
   }
 
   #signalled(signal: string): void {
-    if (!this.#isEnding) {
-      this.#isEnding = true;
-      debug('%s', signal);
-      this.#leave();
+    debug('%s', signal);
+    if (this.#isSignalled) {
+      this.leave(`${signal} again`);
       return;
     }
-    this.leaveAtOnce(`${signal} again`);
+    this.#isSignalled = true;
+    // An image that is being closed already takes the time it needs.
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#end();
   }
 
   /** Flushes what was received and ends the process, and with it the connection. */
-  leaveAtOnce(reason: string): never {
-    log(`${reason}: leaving at once; what users of the mount still write is lost`);
-    try {
-      this.#image.device.flush();
-    } catch (error) {
-      log(`flush: ${describeError(error)}`);
+  leave(reason: string): void {
+    if (this.#isLeaving) {
+      log(`${reason}: leaving at once`);
+      exitNow(FORCED_EXIT);
     }
-    exitNow(FORCED_EXIT);
+    this.#isLeaving = true;
+    log(`${reason}: leaving; what users of the mount still write is lost`);
+    const limit = sleep(LEAVE_MS).then(() => {
+      log(`the storage does not answer: what was not synced is lost`);
+    });
+    const flushed = this.#timer?.flush().catch(() => undefined);
+    void Promise.race([flushed, limit]).then(() => {
+      exitNow(FORCED_EXIT);
+    });
   }
 
-  #leave(): void {
+  #end(): void {
     this.#unmount().catch((error: unknown) => {
       log(`${this.#mountpoint}: ${describeError(error)}`);
     });
