@@ -23,6 +23,7 @@ const programs = {
     strace: 'strace',
     pgrep: 'procps',
     unshare: 'util-linux',
+    prlimit: 'util-linux',
   },
   bench: {
     fusermount3: 'fuse3',

@@ -18,13 +18,14 @@ import { join } from 'node:path';
 
 const [folder, mountpoint, controlFile, dist] = process.argv.slice(2);
 const { mountFuse } = await import(join(dist, 'os/fuse-mount.js'));
-const { FuseDevice } = await import(join(dist, 'os/fuse-device.js'));
+const { DISCONNECTED, FuseDevice } = await import(join(dist, 'os/fuse-device.js'));
 const { connect } = await import(join(dist, 'fuse/kernel/connect.js'));
 const { Exchange } = await import(join(dist, 'fuse/kernel/exchange.js'));
-const { serveConnection } = await import(join(dist, 'fuse/kernel/serve.js'));
 
 const ROOT = 1;
-const { EINVAL, ENOENT, EOPNOTSUPP } = constants.errno;
+const OPCODE_OFFSET = 4;
+const FLUSH = 25;
+const { EINVAL, ENOENT, ENOSYS, EOPNOTSUPP } = constants.errno;
 
 /** What the control file says of a call, with how often it was made since that changed. */
 class Faults {
@@ -161,8 +162,13 @@ const request = { mountpoint, fsname: 'storage', subtype: 'faulty', options: ['r
 const device = new FuseDevice((await mountFuse(request)).fd);
 connect(device, { writebackCache: false, passthrough: false });
 const log = (message) => process.stderr.write(`${message}\n`);
+const exchange = new Exchange(new Storage(), { onlyUser: undefined, backingId: undefined, log });
 writeSync(1, 'ready\n');
-serveConnection(
-  device,
-  new Exchange(new Storage(), { onlyUser: undefined, backingId: undefined, log }),
-);
+for (;;) {
+  const length = device.receive(exchange.request);
+  if (length === DISCONNECTED) break;
+  // As on a disk, closing a file waits for nothing: the kernel does not ask again.
+  const isFlush = exchange.requestView.getUint32(OPCODE_OFFSET, true) === FLUSH;
+  const reply = isFlush ? exchange.finish(-ENOSYS) : exchange.handle(length);
+  if (reply > 0) device.send(exchange.reply, reply);
+}

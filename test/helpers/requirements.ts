@@ -20,6 +20,7 @@ const REQUIREMENTS = {
   strace: () => missingProgram('strace'),
   setpriv: () => missingProgram('setpriv'),
   unshare: () => missingProgram('unshare'),
+  prlimit: () => missingProgram('prlimit'),
   sfdisk: () => missingProgram('sfdisk'),
   python3: () => missingProgram('python3'),
   samples: () => (existsSync(SAMPLES) ? undefined : `no sample images (${SAMPLES} does not exist)`),
