@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createImage } from '../../src/block/create-image.js';
 import { openImage } from '../../src/block/open-image.js';
 import { CRASH_DISKS, hostedProblems, type CrashDisk } from '../crash/crash-disks.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { FaultyStorage } from '../helpers/faulty-storage.js';
 import { serveInForeground, type Foreground } from '../helpers/foreground.js';
 import { isMountedAt } from '../helpers/mounted.js';

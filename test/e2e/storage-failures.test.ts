@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
 import { CRASH_DISKS, type CrashDisk } from '../crash/crash-disks.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { FaultyStorage, type Faults } from '../helpers/faulty-storage.js';
 import { mountImage, type Mounted } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { poke } from '../helpers/poke.js';
 import { inspectSeSparseFile, writeSeSparseFile } from '../helpers/sesparse-file.js';
