@@ -9,6 +9,7 @@
  */
 import { systemError } from '../errno.js';
 import { alignUp } from '../binary/alignment.js';
+import type { FreeGrains } from './free-grains.js';
 import { TABLE_MISSING, type GrainTables } from './grain-tables.js';
 import { entryFor, type PlaceScale } from './table-codec.js';
 
@@ -72,9 +73,12 @@ export class GrainAllocator {
   readonly #plan: AllocationPlan;
   readonly #numbers: Float64Array;
   readonly #words: Int32Array;
+  readonly #free: FreeGrains | undefined;
 
-  constructor(description: GrainAllocatorDescription) {
+  /** @param free grains that can be taken when the end has come to the limit */
+  constructor(description: GrainAllocatorDescription, free?: FreeGrains) {
     this.#plan = description;
+    this.#free = free;
     this.#numbers = new Float64Array(description.numbers);
     this.#words = new Int32Array(description.words);
   }
@@ -99,19 +103,30 @@ export class GrainAllocator {
     return this.#numbers[ALLOCATED] ?? 0;
   }
 
+  /** How many of `count` grains can be taken at once, at least 1. Mutex held. */
+  room(count: number): number {
+    const { grainBytes, limit } = this.#plan;
+    return Math.max(1, Math.min(count, Math.floor((limit - this.end) / grainBytes)));
+  }
+
   /**
-   * Takes `count` grains that lie one behind the other. Mutex held.
+   * Takes `count` grains that lie one behind the other, of which there is room. Mutex held.
    *
    * @returns the offset of the first in the file, in bytes
    * @throws EFBIG or ENOSPC where the file has no room for them
    */
   takeGrains(count: number): number {
-    return this.#extend(count * this.#plan.grainBytes);
+    const bytes = count * this.#plan.grainBytes;
+    const isFull = this.end + bytes > this.#plan.limit;
+    const place = isFull && count === 1 ? this.#free?.take() : undefined;
+    return place ?? this.#extend(bytes);
   }
 
-  /** The grains from `start` on, which were taken last, were not written after all. Mutex held. */
-  giveBackGrains(start: number): void {
-    this.#numbers[NEXT_GRAIN] = start;
+  /** The `count` grains at `start`, which were taken last, were not written after all. Mutex held. */
+  giveBackGrains(start: number, count: number): void {
+    const isLast = start + count * this.#plan.grainBytes === this.end;
+    if (isLast) this.#numbers[NEXT_GRAIN] = start;
+    else this.#free?.giveBack(start);
   }
 
   /** The `count` grains at `start` are written and in use from now on. Mutex held. */

@@ -43,7 +43,7 @@ export class NewGrains {
       if (isAllocated(tables.lookup(grain))) return 0;
       const nothing = this.#skip(source, sourceOffset, offset, end);
       if (nothing > 0) return nothing;
-      const runEnd = this.#runEnd(source, sourceOffset, offset, end);
+      const runEnd = this.#roomEnd(offset, this.#runEnd(source, sourceOffset, offset, end));
       this.#allocate(source, sourceOffset, offset, runEnd);
       return runEnd - offset;
     } finally {
@@ -115,6 +115,14 @@ export class NewGrains {
     return at;
   }
 
+  /** Where a run that begins at `offset` ends for want of room, or `end`. */
+  #roomEnd(offset: number, end: number): number {
+    const { allocator, grainBytes } = this.#parts;
+    const start = alignDown(offset, grainBytes);
+    const count = Math.ceil((end - start) / grainBytes);
+    return Math.min(end, start + allocator.room(count) * grainBytes);
+  }
+
   #allocate(source: Uint8Array, sourceOffset: number, offset: number, end: number): void {
     const { allocator, codec, grainBytes, isSpaceFresh, tables } = this.#parts;
     const first = Math.floor(offset / grainBytes);
@@ -127,7 +135,7 @@ export class NewGrains {
       isWritten = true;
     } finally {
       // A seSparse file has no grains to lose. Fresh space is not fresh any more after a failure.
-      if (!isWritten && !isSpaceFresh) allocator.giveBackGrains(place);
+      if (!isWritten && !isSpaceFresh) allocator.giveBackGrains(place, count);
     }
     for (let index = 0; index < count; index++) {
       tables.set(first + index, entryFor(codec.grains, place + index * grainBytes));

@@ -3,10 +3,11 @@
  * to the disk each have a region of their own, whose places the header gives; the directory leads to
  * tables by number.
  *
- * New grains go behind the last one that the bitmap or a table knows: a grain that ESXi freed is left
- * alone, because an unmapped entry may still name it. There are no more grains in the file than on the
- * disk, though, and each crash leaves some that only the bitmap knows: where the rest of the disk
- * would find no room behind those, they are taken again.
+ * New grains go behind the last one that the bitmap or a table knows. There are no more grains in the
+ * file than on the disk, though. Each crash leaves some that only the bitmap knows: where the rest of
+ * the disk would find no room behind those, they are taken again. And when the end is reached, those
+ * are taken that the bitmap has as free: what a guest discarded. An unmapped entry may still name its
+ * old grain, and is not harmed by it.
  */
 import { alignUp } from '../binary/alignment.js';
 import { intervalsOf } from '../binary/intervals.js';
@@ -28,6 +29,7 @@ import {
   type CheckedExtent,
   type ExtentPlace,
   type ExtentUse,
+  type SparseFacts,
 } from './checked-extent.js';
 import { readBytes } from './find-descriptor.js';
 import { describeAllocator } from './grain-allocator.js';
@@ -77,32 +79,49 @@ export function checkSeSparse(
   };
   const checked = checkTables(file, tables);
   const end = use.readOnly ? checked.grainsEnd : grainsEnd(file, header, checked);
-  const tablesStart = header.tables.offset + state.freeTableNumber * header.tableBytes;
-  const tableArea = { start: tablesStart, end: header.tables.offset + header.tables.length };
   return checkedSparse({
     file,
     place,
     tables,
     checked,
-    allocator: describeAllocator(
-      {
-        path: file.path,
-        grainBytes,
-        tableBytes: header.tableBytes,
-        tables: scales.tables,
-        limit: header.grains.offset + slotCount(header) * grainBytes,
-        full: { code: 'ENOSPC', reason: 'every grain of the seSparse extent was used' },
-        hasTableArea: true,
-      },
-      { end, allocated: checked.allocated, tableArea },
-    ),
-    record: { kind: 'seSparse', header, written: newRecordEnds(end, tablesStart) },
+    ...allocation(file, header, state, { end, allocated: checked.allocated }),
     isSpaceFresh: false,
     directoryOffsets: [header.directory.offset],
     hasZeroedGrains: true,
     firstWrites: [],
     lastWrites: [],
   });
+}
+
+/** Where new grains and tables come from, and what is noted of them. */
+function allocation(
+  file: OpenedFile,
+  header: SeSparseHeader,
+  state: SeSparseVolatile,
+  found: { readonly end: number; readonly allocated: number },
+): Pick<SparseFacts, 'allocator' | 'free' | 'record'> {
+  const { grainBytes, grains, tableBytes, tables } = header;
+  const slots = slotCount(header);
+  const start = tables.offset + state.freeTableNumber * tableBytes;
+  const plan = {
+    path: file.path,
+    grainBytes,
+    tableBytes,
+    tables: new SeSparseCodec(header).tables,
+    limit: grains.offset + slots * grainBytes,
+    full: { code: 'ENOSPC', reason: 'every grain of the seSparse extent was used' },
+    hasTableArea: true,
+  } as const;
+  const tableArea = { start, end: tables.offset + tables.length };
+  return {
+    allocator: describeAllocator(plan, { ...found, tableArea }),
+    free: {
+      header,
+      cursor: new SharedArrayBuffer(8),
+      end: Math.min(slots, (found.end - grains.offset) / grainBytes),
+    },
+    record: { kind: 'seSparse', header, written: newRecordEnds(found.end, start) },
+  };
 }
 
 /** What waits in the journal is newer than what the tables say. */

@@ -16,10 +16,11 @@ import { newAllocationRecord, type AllocationRecordDescription } from './allocat
 import { Beneath } from './beneath.js';
 import type { BlockDevice } from './block-device.js';
 import type { Extent } from './extent.js';
+import { FreeGrains, type FreeGrainsDescription } from './free-grains.js';
 import { GrainAllocator, type GrainAllocatorDescription } from './grain-allocator.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
 import { GrainMap } from './grain-map.js';
-import { GrainTables, type GrainTablesDescription } from './grain-tables.js';
+import { GrainTables, NOT_RESIDENT, type GrainTablesDescription } from './grain-tables.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import type { LayerState } from './layer-state.js';
 import { NewGrains } from './new-grains.js';
@@ -45,6 +46,8 @@ export interface SparseExtentDescription {
   readonly tables: GrainTablesDescription;
   readonly allocator: GrainAllocatorDescription;
   readonly record: AllocationRecordDescription;
+  /** Grains that can be taken when the file can grow no more. */
+  readonly free?: FreeGrainsDescription;
   /** Whether space that the allocator gives was never written before. */
   readonly isSpaceFresh: boolean;
   readonly flags: SharedArrayBuffer;
@@ -79,7 +82,13 @@ export class SparseExtent implements Extent {
   ) {
     const file = new HostFile(description.file);
     const codec = newTableCodec(description.codec);
-    const allocator = new GrainAllocator(description.allocator);
+    const { free } = description;
+    const allocator: GrainAllocator = new GrainAllocator(
+      description.allocator,
+      free === undefined
+        ? undefined
+        : new FreeGrains(file, free, (grain) => this.#placeOfGrain(grain)),
+    );
     const bounds = new GrainBounds(description.bounds, () => allocator.end);
     this.start = description.start;
     this.size = description.size;
@@ -255,6 +264,15 @@ export class SparseExtent implements Extent {
       flags.markData();
     }
     return count;
+  }
+
+  /** Where `grain` is in the file, or -1. Mutex held. */
+  #placeOfGrain(grain: number): number {
+    const { codec, grainBytes, size, tables } = this.#parts;
+    if (grain * grainBytes >= size) return -1;
+    const seen = tables.lookup(grain);
+    const entry = seen === NOT_RESIDENT ? tables.readEntry(grain) : seen;
+    return isAllocated(entry) ? placeOf(codec.grains, entry) : -1;
   }
 
   /** The byte of the file that holds byte `at`, which lies in `grain`, whose entry is `entry`. */
