@@ -7,7 +7,7 @@ import type { TablesChecked, TablesFound } from './check-tables.js';
 import type { GrainCacheDescription } from './grain-cache.js';
 import { describeTables } from './grain-tables.js';
 import type { OpenedFile } from './opened-files.js';
-import type { SparseExtentDescription } from './sparse-extent.js';
+import type { HeaderWrite, SparseExtentDescription } from './sparse-extent.js';
 import { newWriteFlags } from './sparse-parts.js';
 import type { StreamExtentDescription } from './stream-extent.js';
 
@@ -40,6 +40,8 @@ export interface CheckedExtent {
   readonly tableBytes: number;
   /** Whether the header says that the extent was not closed. */
   readonly isUnclean: boolean;
+  /** What ends change tracking in its header; absent where there is none. */
+  readonly untrack?: HeaderWrite;
   /** Copies of tables that lag behind and are brought up to date by the first write. */
   readonly lateCopies: number;
   /**
@@ -60,11 +62,21 @@ export interface SparseFacts extends Omit<
   readonly checked: TablesChecked;
   readonly isUnclean?: boolean;
   readonly lateCopies?: number;
+  readonly untrack?: HeaderWrite;
 }
 
 /** A sparse extent that waits for its share of memory. */
 export function checkedSparse(facts: SparseFacts): CheckedExtent {
-  const { checked, file, isUnclean = false, lateCopies = 0, place, tables, ...others } = facts;
+  const {
+    checked,
+    file,
+    isUnclean = false,
+    lateCopies = 0,
+    untrack,
+    place,
+    tables,
+    ...others
+  } = facts;
   const { bounds, codec, directories, tableEntries } = tables;
   const size = { tableCount: directories[0]?.length ?? 0, tableEntries };
   return {
@@ -74,6 +86,7 @@ export function checkedSparse(facts: SparseFacts): CheckedExtent {
     tableBytes: tableEntries * ENTRY_BYTES,
     isUnclean,
     lateCopies,
+    ...(untrack === undefined ? {} : { untrack }),
     describe: (slots) => ({
       kind: 'sparse',
       ...place,

@@ -9,7 +9,7 @@ import type { Extent } from './extent.js';
 import { FlatExtent, type FlatExtentDescription } from './flat-extent.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import { LayerState } from './layer-state.js';
-import { SparseExtent, type SparseExtentDescription } from './sparse-extent.js';
+import { SparseExtent, type HeaderWrite, type SparseExtentDescription } from './sparse-extent.js';
 import { StreamExtent, type StreamExtentDescription } from './stream-extent.js';
 import { ZeroExtent, type ZeroExtentDescription } from './zero-extent.js';
 
@@ -38,6 +38,11 @@ export interface LayerDescription {
   readonly protection: readonly (string | undefined)[];
   readonly state: SharedArrayBuffer;
   readonly descriptor: DescriptorFile;
+  /**
+   * What ends change tracking in the headers of extents, with the first write. No barrier is for
+   * these alone: where they are lost the image is tracked as before.
+   */
+  readonly untrackWrites: readonly (HeaderWrite & { readonly file: HostFileDescription })[];
 }
 
 export class ImageLayer implements BlockDevice {
@@ -50,6 +55,7 @@ export class ImageLayer implements BlockDevice {
   readonly #state: LayerState;
   readonly #parent: BlockDevice | undefined;
   readonly #descriptor: DescriptorFile;
+  readonly #untrackWrites: LayerDescription['untrackWrites'];
 
   constructor(description: LayerDescription, parent: BlockDevice | undefined) {
     this.size = description.size;
@@ -60,6 +66,7 @@ export class ImageLayer implements BlockDevice {
     this.#state = new LayerState(description.state);
     this.#parent = parent;
     this.#descriptor = description.descriptor;
+    this.#untrackWrites = description.untrackWrites;
     this.#extents = description.extents.map((extent) => this.#attach(extent));
   }
 
@@ -234,6 +241,9 @@ export class ImageLayer implements BlockDevice {
       const file = new HostFile(this.#descriptor.file);
       for (const { bytes, position } of this.#descriptor.firstWrites) {
         file.write(bytes, 0, bytes.length, position);
+      }
+      for (const { bytes, file: extent, position } of this.#untrackWrites) {
+        new HostFile(extent).write(bytes, 0, bytes.length, position);
       }
       this.#state.cidChanged();
     } finally {

@@ -11,6 +11,7 @@ import {
   type CheckedExtent,
   type ExtentPlace,
   type ExtentUse,
+  type SparseFacts,
 } from './checked-extent.js';
 import { readDirectories, type Area, type Directories } from './directories.js';
 import { describeAllocator } from './grain-allocator.js';
@@ -133,19 +134,18 @@ export function changeTracked(path: string, what: string): VmdkError {
 }
 
 /**
- * The extent is in use from the first write to a clean end, no longer tracked, and `late` copies of
- * its tables are brought up to date.
+ * The extent is in use from the first write to a clean end, and `late` copies of its tables are
+ * brought up to date. Change tracking ends for all extents of a disk together.
  */
 function headerWrites(
   header: SparseHeader,
   late: readonly HeaderWrite[],
-): { firstWrites: HeaderWrite[]; lastWrites: HeaderWrite[] } {
+): Pick<SparseFacts, 'firstWrites' | 'lastWrites' | 'untrack'> {
   const { uncleanShutdown, version } = SparseExtentHeader;
   const position = uncleanShutdown.offset;
   const firstWrites = [{ position, bytes: Uint8Array.of(1) }, ...late];
-  if (header.version >= TRACKED_VERSION) {
-    const bytes = Uint8Array.of(header.hasZeroedGrains ? 2 : 1, 0, 0, 0);
-    firstWrites.push({ position: version.offset, bytes });
-  }
-  return { firstWrites, lastWrites: [{ position, bytes: Uint8Array.of(0) }] };
+  const lastWrites = [{ position, bytes: Uint8Array.of(0) }];
+  if (header.version < TRACKED_VERSION) return { firstWrites, lastWrites };
+  const bytes = Uint8Array.of(header.hasZeroedGrains ? 2 : 1, 0, 0, 0);
+  return { firstWrites, lastWrites, untrack: { position: version.offset, bytes } };
 }

@@ -6,7 +6,7 @@ import { changeCid, dropChangeTracking, type Descriptor } from '../vmdk/descript
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { FileSource } from './file-source.js';
 import { findDescriptor, type DescriptorPlace } from './find-descriptor.js';
-import type { DescriptorFile } from './image-layer.js';
+import type { DescriptorFile, LayerDescription } from './image-layer.js';
 import { isChecked, openExtent, type OpenedExtent } from './open-extent.js';
 import { changeTracked } from './open-hosted.js';
 import type { OpenPolicy } from './open-policy.js';
@@ -25,6 +25,8 @@ export interface OpenedLayer {
   /** Why nothing of it is written; undefined where something is. */
   readonly readOnlyReason: string | undefined;
   readonly descriptorFile: DescriptorFile;
+  /** What ends change tracking in the headers of its extents. */
+  readonly untrackWrites: LayerDescription['untrackWrites'];
   /** Whether the descriptor is inside the file of the first extent. */
   readonly isEmbedded: boolean;
   /** Whether a sparse extent's header says that it was not closed. */
@@ -67,6 +69,7 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
     size,
     readOnlyReason: isWritten ? undefined : extents[0]?.readOnlyReason,
     descriptorFile: { file, isOwnFile, firstWrites: isWritten ? planFirstWrites(place) : [] },
+    untrackWrites: isWritten ? extents.flatMap(untrackWrite) : [],
     isEmbedded: isInside,
     isUnclean: extents.some(({ description }) => isChecked(description) && description.isUnclean),
   };
@@ -116,6 +119,15 @@ function descriptorFile(
 /** An extent that is not written keeps the file it was found in. */
 function reopened(files: OpenedFiles, place: DescriptorPlace, isShared: boolean): OpenedFile {
   return files.openForWriting(isShared ? files.open(place.file.path) : place.file);
+}
+
+function untrackWrite({
+  description,
+  file,
+  readOnlyReason,
+}: OpenedExtent): LayerDescription['untrackWrites'] {
+  if (!isChecked(description) || file === undefined || readOnlyReason !== undefined) return [];
+  return description.untrack === undefined ? [] : [{ file, ...description.untrack }];
 }
 
 /** What ends change tracking and changes the CID, before anything else is written. */
