@@ -4,7 +4,7 @@ import { formatCid } from '../vmdk/cid.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { FileSource } from './file-source.js';
-import type { HostFileDescription } from './host-file.js';
+import { FileUses } from './file-uses.js';
 import { isChecked } from './open-extent.js';
 import { openLayer, type OpenedLayer } from './open-layer.js';
 import type { OpenPolicy } from './open-policy.js';
@@ -101,49 +101,25 @@ function checkCid(
   notices.push(`${child.path}: ${what}; going on all the same`);
 }
 
-/** One use of a file by a disk; `depth` counts the layers above. */
-interface FileUse {
-  readonly depth: number;
-  readonly kind: 'descriptor' | 'sparse' | 'plain';
-  readonly file: HostFileDescription;
-}
-
-/**
- * Refuses a disk that uses a file twice where that cannot be meant: a sparse file as two extents,
- * which would allocate over each other; a file that is written and is also a parent's, or a
- * descriptor. Plain extents of one image may share a file, each at its own place.
- */
+/** Refuses a disk that uses a file twice where that cannot be meant. */
 function assertDistinctFiles(chain: readonly OpenedLayer[]): void {
-  const uses = new Map<string, FileUse[]>();
-  const add = (identity: string, use: FileUse): void => {
-    const group = uses.get(identity);
-    // One file may be thousands of extents.
-    if (group === undefined) uses.set(identity, [use]);
-    else group.push(use);
-  };
+  const uses = new FileUses();
   chain.forEach((layer, depth) => {
     const { descriptorFile, extents, identity, isEmbedded } = layer;
     const { file, isOwnFile } = descriptorFile;
-    if (isOwnFile && !isEmbedded) add(identity, { depth, kind: 'descriptor', file });
+    if (isOwnFile && !isEmbedded)
+      uses.add(identity, { depth, kind: 'descriptor', path: file.path });
     for (const extent of extents) {
       if (extent.file === undefined) continue;
       const kind = isChecked(extent.description) ? 'sparse' : 'plain';
-      add(extent.file.identity, { depth, kind, file: extent.file });
+      uses.add(extent.file.identity, { depth, kind, path: extent.file.path });
     }
   });
-  for (const group of uses.values()) {
-    if (!isConflict(group, chain[0]?.readOnlyReason !== undefined)) continue;
-    throw new VmdkError(
-      'VMDK_FILE_USED_TWICE',
-      chain[0]?.path ?? '',
-      `the disk uses ${group[0]?.file.path ?? ''} ${group.length} times; only one of the uses can be right`,
-    );
-  }
-}
-
-function isConflict(uses: readonly FileUse[], readOnly: boolean): boolean {
-  if (uses.filter(({ kind }) => kind === 'sparse').length > 1) return true;
-  const isWritten = uses.some(({ depth, kind }) => depth === 0 && kind !== 'descriptor');
-  if (readOnly || !isWritten || uses.length === 1) return false;
-  return uses.some(({ depth, kind }) => depth > 0 || kind !== 'plain');
+  const [conflict] = uses.conflicts(chain[0]?.readOnlyReason !== undefined);
+  if (conflict === undefined) return;
+  throw new VmdkError(
+    'VMDK_FILE_USED_TWICE',
+    chain[0]?.path ?? '',
+    `the disk uses ${conflict.path} ${conflict.count} times; only one of the uses can be right`,
+  );
 }

@@ -33,7 +33,7 @@ export function checkStream(
   front: SparseHeader,
   place: ExtentPlace,
 ): CheckedExtent {
-  const header = front.isDirectoryAtEnd ? readFooter(file, front) : front;
+  const header = streamHeader(file, front);
   const { grainBytes, tableEntries } = header;
   assertCovered(file, header.capacity, grainBytes, place.size);
   const count = tableCount(header);
@@ -75,6 +75,15 @@ export function checkStream(
       id,
     }),
   };
+}
+
+/**
+ * The header of a stream that counts.
+ *
+ * @throws VmdkError VMDK_TRUNCATED where it should be the footer and there is none
+ */
+export function streamHeader(file: OpenedFile, front: SparseHeader): SparseHeader {
+  return front.isDirectoryAtEnd ? readFooter(file, front) : front;
 }
 
 function readFooter(file: OpenedFile, front: SparseHeader): SparseHeader {

@@ -1,5 +1,5 @@
 /** Checking hosted sparse and COWD extents, whose entries are sectors. */
-import type { Intervals } from '../../binary/intervals.js';
+import { intervalsOf, joinIntervals, type Intervals } from '../../binary/intervals.js';
 import { alignUp } from '../../binary/alignment.js';
 import { CowdHeader, decodeCowdHeader } from '../../vmdk/cowd-header.js';
 import type { Geometry } from '../../vmdk/layout.js';
@@ -11,21 +11,39 @@ import { headerAreas } from '../open-hosted.js';
 import { checkDirectories } from './check-directories.js';
 import { checkSectorTables, usedIntervals } from './check-sector-tables.js';
 import { report, u32Bytes, type ExtentCheck } from './extent-check.js';
+import { reportDirectories } from './mend-directories.js';
 import type { Repair } from './problem.js';
 
 /** Checks a hosted sparse extent that is not compressed. */
 export function checkHostedExtent(check: ExtentCheck, header: SparseHeader): void {
   checkCapacity(check, header);
+  checkOverHead(check, header);
   const offsets = header.hasRedundant ? [header.gdOffset, header.rgdOffset] : [header.gdOffset];
   const directories = checkDirectories(check, header, offsets, headerAreas(header));
-  const isUnclean = header.uncleanShutdown;
-  const { end, sectors } = checkSectorTables(check, header, directories, isUnclean);
-  const used = usedIntervals(header, directories.metadata, sectors);
-  const useEnd = Math.max(end, header.overHead, used.at(-1) ?? 0);
-  checkLeaks(check, header, used, useEnd, !directories.growsFile);
+  const { grainBytes, uncleanShutdown: isUnclean } = header;
+  const rules = { isUnclean, footprint: grainBytes };
+  const { end, sectors } = checkSectorTables(check, header, directories, rules);
+  // Space for tables that do not exist yet is no leak: VMware takes it to be theirs.
+  const fixed = intervalsOf(Float64Array.of(0), Math.min(header.overHead, check.file.length));
+  const used = usedIntervals(header, joinIntervals(fixed, directories.metadata), sectors);
+  const useEnd = Math.max(end, used.at(-1) ?? 0);
+  const tables = usedIntervals(header, directories.metadata, sectors);
+  const space = { isUnclean, used: tables, end: useEnd };
+  const { growsFile, planned } = reportDirectories(check, header, directories, space);
+  checkLeaks(check, header, joinIntervals(used, planned), useEnd, !growsFile);
   if (!isUnclean) return;
   const { offset } = SparseExtentHeader.uncleanShutdown;
   reportUnclean(check, offset, Uint8Array.of(0));
+}
+
+function checkOverHead(check: ExtentCheck, header: SparseHeader): void {
+  if (header.overHead <= check.file.length) return;
+  report(check, {
+    kind: 'truncated',
+    severity: 'error',
+    offset: check.file.length,
+    message: `its metadata ends at byte ${header.overHead}, but the file has only ${check.file.length}`,
+  });
 }
 
 /** Checks a COWD extent. */
@@ -35,7 +53,11 @@ export function checkCowdExtent(check: ExtentCheck): void {
   checkCapacity(check, header);
   const reserved = [{ start: 0, length: CowdHeader.byteLength }];
   const directories = checkDirectories(check, header, [header.gdOffset], reserved);
-  const { end } = checkSectorTables(check, header, directories, header.isUnclean);
+  const { grainBytes, isUnclean } = header;
+  const rules = { isUnclean, footprint: grainBytes };
+  const { end, sectors } = checkSectorTables(check, header, directories, rules);
+  const space = { isUnclean, used: usedIntervals(header, directories.metadata, sectors), end };
+  reportDirectories(check, header, directories, space);
   const used = Math.max(end, directories.metadata.at(-1) ?? 0);
   const useEnd = alignUp(Math.max(used, header.gdOffset + header.directoryBytes), SECTOR_BYTES);
   const { freeSector, uncleanShutdown } = CowdHeader;
@@ -54,7 +76,7 @@ export function checkCowdExtent(check: ExtentCheck): void {
       ],
     });
   }
-  if (header.isUnclean) reportUnclean(check, uncleanShutdown.offset, u32Bytes(0));
+  if (isUnclean) reportUnclean(check, uncleanShutdown.offset, u32Bytes(0));
 }
 
 function checkCapacity(check: ExtentCheck, header: Geometry): void {
@@ -76,6 +98,8 @@ function checkLeaks(
 ): void {
   const { file } = check;
   const host = new HostFile(file);
+  // A device is all there, and longer than what is on it.
+  if (!Number.isFinite(host.allocatedBytes())) return;
   const gaps = gapsOf(used, useEnd, geometry.grainBytes);
   const punches = gaps.filter(
     ({ length, position }) => host.nextData(position, position + length) < position + length,

@@ -12,8 +12,9 @@ import { SESPARSE_CONST_HEADER_MAGIC } from '../../vmdk/se-sparse-header.js';
 import { decodeSparseHeader, type SparseHeader } from '../../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../../vmdk/vmdk-error.js';
 import type { FileSource } from '../file-source.js';
+import { FileUses } from '../file-uses.js';
 import { findDescriptor, readBytes, type DescriptorPlace } from '../find-descriptor.js';
-import type { OpenedFile } from '../opened-files.js';
+import { OpenedFiles, type OpenedFile } from '../opened-files.js';
 import { checkCowdExtent, checkHostedExtent } from './check-hosted.js';
 import { checkSeSparseExtent } from './check-se-sparse.js';
 import { checkStreamExtent } from './check-stream.js';
@@ -31,8 +32,17 @@ export interface CheckWatcher {
 /** What a check found. */
 export interface CheckResult {
   readonly problems: Problems;
-  /** The files of the image itself, without those of its parents. */
+  /** The extents of the image itself that may be written, without those of its parents. */
   readonly files: readonly OpenedFile[];
+}
+
+/** What the layers of an image share while they are checked. */
+interface CheckContext {
+  readonly watcher: CheckWatcher;
+  readonly problems: Problems;
+  /** Counts the tables of all extents. */
+  readonly tables: OpenedFiles;
+  readonly uses: FileUses;
 }
 
 /**
@@ -42,13 +52,14 @@ export interface CheckResult {
  */
 export function checkImage(source: FileSource, watcher: CheckWatcher): CheckResult {
   const problems = new Problems();
-  const top = new LayerCheck(source, problems, watcher, false);
+  const context = { watcher, problems, tables: new OpenedFiles(), uses: new FileUses() };
+  const top = new LayerCheck(source, context, 0);
   top.run();
   const seen = new Set([top.identity]);
   for (let child = top; seen.size <= CHAIN_LENGTH_MAX;) {
     const parent = findParent(child, problems);
     if (parent === undefined) break;
-    const layer = openParent(parent, problems, watcher);
+    const layer = openParent(parent, context, child.depth + 1);
     if (layer === undefined) break;
     if (seen.has(layer.identity)) {
       const message = `its parent ${layer.path} is also its child; the chain has no base`;
@@ -60,7 +71,13 @@ export function checkImage(source: FileSource, watcher: CheckWatcher): CheckResu
     layer.run();
     child = layer;
   }
-  return { problems, files: top.files };
+  const conflicts = context.uses.conflicts(source.readOnlyReason !== undefined);
+  for (const { count, path } of conflicts) {
+    const message = `the disk uses it ${count} times; only one of the uses can be right`;
+    problems.add({ kind: 'unusable', severity: 'error', file: path, message });
+  }
+  const twice = new Set(conflicts.map(({ identity }) => identity));
+  return { problems, files: top.files.filter(({ identity }) => !twice.has(identity)) };
 }
 
 class LayerCheck {
@@ -68,22 +85,24 @@ class LayerCheck {
   readonly identity: string;
   readonly source: FileSource;
   readonly place: DescriptorPlace;
-  readonly files: OpenedFile[];
-  readonly #problems: Problems;
-  readonly #watcher: CheckWatcher;
-  readonly #isParent: boolean;
+  /** Extents that may be written. */
+  readonly files: OpenedFile[] = [];
+  readonly #context: CheckContext;
+  /** Layers above. */
+  readonly depth: number;
 
-  constructor(source: FileSource, problems: Problems, watcher: CheckWatcher, isParent: boolean) {
+  constructor(source: FileSource, context: CheckContext, depth: number) {
     const file = source.open();
-    watcher.opened(file, isParent);
+    context.watcher.opened(file, depth > 0);
     this.source = source;
     this.path = source.path;
     this.identity = file.identity;
-    this.files = [file];
     this.place = findDescriptor(file);
-    this.#problems = problems;
-    this.#watcher = watcher;
-    this.#isParent = isParent;
+    if (this.place.embeddedIn === undefined) {
+      context.uses.add(file.identity, { depth, kind: 'descriptor', path: file.path });
+    }
+    this.#context = context;
+    this.depth = depth;
     if (!this.place.descriptor.isEncrypted) return;
     throw new VmdkError(
       'VMDK_ENCRYPTED',
@@ -108,13 +127,15 @@ class LayerCheck {
   }
 
   #unusable(file: string, message: string): void {
-    this.#problems.add({ kind: 'unusable', severity: 'error', file, message });
+    this.#context.problems.add({ kind: 'unusable', severity: 'error', file, message });
   }
 
   #checkExtent(line: ExtentLine, start: number): void {
     if (line.access === 'NOACCESS' || line.type === 'ZERO') return;
     const { embeddedIn, file } = this.place;
     if (start === 0 && embeddedIn !== undefined) {
+      if (line.access === 'RW') this.files.push(file);
+      this.#use(file, 'sparse');
       this.#checkHosted(this.#checkOf(file, line, start), embeddedIn);
       return;
     }
@@ -125,19 +146,26 @@ class LayerCheck {
       return;
     }
     const extent = found.open();
-    this.#watcher.opened(extent, this.#isParent);
-    this.files.push(extent);
+    this.#context.watcher.opened(extent, this.depth > 0);
+    if (line.access === 'RW') this.files.push(extent);
     const check = this.#checkOf(extent, line, start);
-    if (/^(?:FLAT|VMFS|VMFSRAW|VMFSRDM)$/.test(line.type)) checkFlat(check, line);
+    const isPlain = /^(?:FLAT|VMFS|VMFSRAW|VMFSRDM)$/.test(line.type);
+    this.#use(extent, isPlain ? 'plain' : 'sparse');
+    if (isPlain) checkFlat(check, line);
     else this.#checkSparse(check);
+  }
+
+  #use(file: OpenedFile, kind: 'sparse' | 'plain'): void {
+    this.#context.uses.add(file.identity, { depth: this.depth, kind, path: file.path });
   }
 
   #checkOf(file: OpenedFile, line: ExtentLine, start: number): ExtentCheck {
     const progress = (share: number): void => {
-      this.#watcher.progress(file.path, share);
+      this.#context.watcher.progress(file.path, share);
     };
     progress(0);
-    return { file, start, size: line.size, problems: this.#problems, progress };
+    const { problems, tables } = this.#context;
+    return { file, start, size: line.size, problems, files: tables, progress };
   }
 
   #checkSparse(check: ExtentCheck): void {
@@ -189,15 +217,15 @@ function findParent(child: LayerCheck, problems: Problems): FileSource | undefin
 
 function openParent(
   source: FileSource,
-  problems: Problems,
-  watcher: CheckWatcher,
+  context: CheckContext,
+  depth: number,
 ): LayerCheck | undefined {
   try {
-    return new LayerCheck(source, problems, watcher, true);
+    return new LayerCheck(source, context, depth);
   } catch (error) {
     if (error instanceof VmdkError && error.code === 'VMDK_IN_USE') throw error;
     const message = `cannot be used as a parent: ${describeError(error)}`;
-    problems.add({ kind: 'unusable', severity: 'error', file: source.path, message });
+    context.problems.add({ kind: 'unusable', severity: 'error', file: source.path, message });
     return undefined;
   }
 }

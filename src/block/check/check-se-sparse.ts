@@ -2,7 +2,7 @@
  * Checking a seSparse extent: its directory and tables, and what it says of its space, which follows
  * from them: the bitmap of grains in use, the map back to the disk, and the number of tables.
  */
-import { isAllocated } from '../../vmdk/grain-entry.js';
+import { GTE_UNALLOCATED, isAllocated } from '../../vmdk/grain-entry.js';
 import { grainCount, tableCount } from '../../vmdk/layout.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
 import { encodeBackMapEntry } from '../../vmdk/se-sparse-entry.js';
@@ -17,7 +17,8 @@ import { readBytes } from '../find-descriptor.js';
 import { HostFile } from '../host-file.js';
 import { decodeSeSparseDirectory, SeSparseCodec } from '../se-sparse-codec.js';
 import { placeOf } from '../table-codec.js';
-import { report, reportShared, Window, type ExtentCheck } from './extent-check.js';
+import { isNear, overlapping, report, sorted, Window, type ExtentCheck } from './extent-check.js';
+import type { Problem } from './problem.js';
 
 const WIDE_BYTES = 8;
 
@@ -44,6 +45,15 @@ export function checkSeSparseExtent(check: ExtentCheck): void {
       message: `its extent line has ${check.size} bytes, its header only ${header.capacity}`,
     });
   }
+  if (check.file.length < header.grains.offset) {
+    report(check, {
+      kind: 'truncated',
+      severity: 'error',
+      offset: check.file.length,
+      message: `its grains begin at byte ${header.grains.offset}, but the file has only ${check.file.length}`,
+    });
+  }
+  check.files.claimTables(tableCount(header), file.path);
   new SeSparseCheck(check, header).run(state.freeTableNumber);
 }
 
@@ -56,9 +66,6 @@ class SeSparseCheck {
   readonly #backMap: Window;
   /** Bytes of the bitmap that a repair changes, by their place: it may change several bits of one. */
   readonly #mended = new Map<number, number>();
-  /** The entries in use of each table. */
-  readonly #found: Uint32Array[] = [];
-
   constructor(check: ExtentCheck, header: SeSparseHeader) {
     this.#check = check;
     this.#header = header;
@@ -71,26 +78,49 @@ class SeSparseCheck {
   run(freeTableNumber: number): void {
     const directory = this.#readDirectory();
     const tables = new Map<number, number>();
+    const found: Uint32Array[] = [];
     let last = -1;
     directory.forEach((entry, table) => {
-      this.#check.progress(table / directory.length);
+      this.#check.progress(table / directory.length / 2);
       if (!isAllocated(entry)) return;
       const position = placeOf(this.#codec.tables, entry);
       const number = (position - this.#header.tables.offset) / this.#header.tableBytes;
       if (!this.#isTable(table, entry, position, tables)) return;
       tables.set(entry, table);
       last = Math.max(last, number);
-      this.#checkTable(table, position);
+      found.push(this.#checkTable(table, position));
     });
     this.#checkTableCount(last + 1, freeTableNumber);
-    reportShared(this.#check, this.#found, this.#codec.grains, this.#header.grainBytes);
+    const shared = overlapping(sorted(found), 1);
+    for (const [entry, table] of tables) {
+      this.#check.progress((1 + table / directory.length) / 2);
+      this.#checkGrains(table, placeOf(this.#codec.tables, entry), shared);
+    }
   }
 
+  /** The directory; entries that are not known are reported, and lead nowhere then. */
   #readDirectory(): Uint32Array {
     const wide = new Uint32Array(2 * tableCount(this.#header));
     const bytes = new Uint8Array(wide.buffer);
-    this.#file.read(bytes, 0, bytes.length, this.#header.directory.offset);
-    return decodeSeSparseDirectory(wide, this.#check.file.path);
+    const { offset } = this.#header.directory;
+    this.#file.read(bytes, 0, bytes.length, offset);
+    const { path } = this.#check.file;
+    const whole = attempt(() => decodeSeSparseDirectory(wide, path));
+    if (!(whole instanceof VmdkError)) return whole;
+    return Uint32Array.from({ length: wide.length / 2 }, (_, table) => {
+      if (this.#check.problems.isFull) return GTE_UNALLOCATED;
+      const entry = attempt(() =>
+        decodeSeSparseDirectory(wide.subarray(2 * table, 2 * table + 2), path),
+      );
+      if (!(entry instanceof VmdkError)) return entry[0] ?? GTE_UNALLOCATED;
+      report(this.#check, {
+        kind: 'directory-entry',
+        severity: 'error',
+        offset: offset + table * WIDE_BYTES,
+        message: `entry ${table} of the grain directory: ${messageOf(entry)}`,
+      });
+      return GTE_UNALLOCATED;
+    });
   }
 
   #isTable(
@@ -115,46 +145,74 @@ class SeSparseCheck {
     return false;
   }
 
-  #checkTable(table: number, position: number): void {
-    const { tableEntries } = this.#header;
-    const words = new Uint32Array(tableEntries);
-    let isReadable = true;
-    try {
-      this.#codec.read(this.#file, words, position);
-    } catch (error) {
-      if (!(error instanceof VmdkError)) throw error;
-      isReadable = false;
-      report(this.#check, {
-        kind: 'unknown-entry',
-        severity: 'error',
-        offset: position,
-        message: `table ${table}: ${error.message}`,
-      });
-    }
-    if (!isReadable) return;
-    const count = Math.min(tableEntries, grainCount(this.#header) - table * tableEntries);
-    for (let index = 0; index < count; index++) {
-      const word = words[index] ?? 0;
-      const offset = position + index * WIDE_BYTES;
-      if (isAllocated(word)) this.#checkGrain(table * tableEntries + index, word, offset);
-    }
-    this.#found.push(words.subarray(0, count).filter(isAllocated));
+  /**
+   * Reports what is wrong with the entries of a table by themselves.
+   *
+   * @returns those that lead to grains
+   */
+  #checkTable(table: number, position: number): Uint32Array {
+    const { grainBytes, grains } = this.#header;
+    const end = Math.min(this.#check.file.length, grains.offset + grains.length);
+    return this.#readTable(table, position, true).filter((word, index) => {
+      if (!isAllocated(word)) return false;
+      const place = placeOf(this.#codec.grains, word);
+      if (place < end) return true;
+      const message = `the entry leads to byte ${place}, past the end of the grains (${end})`;
+      this.#report(table, index, { kind: 'beyond-end', message, position }, grainBytes);
+      return false;
+    });
   }
 
-  #checkGrain(grain: number, word: number, offset: number): void {
-    const { grainBytes, grains } = this.#header;
-    const place = placeOf(this.#codec.grains, word);
-    const end = Math.min(this.#check.file.length, grains.offset + grains.length);
-    if (place < end) {
-      this.#checkRecord(grain, (place - grains.offset) / grainBytes);
-      return;
+  /** The entries of a table that count; those that are not known lead nowhere. */
+  #readTable(table: number, position: number, isReported: boolean): Uint32Array {
+    const { grainBytes, tableEntries } = this.#header;
+    const count = Math.min(tableEntries, grainCount(this.#header) - table * tableEntries);
+    const words = new Uint32Array(tableEntries);
+    const failure = attempt(() => {
+      this.#codec.read(this.#file, words, position);
+    });
+    if (!(failure instanceof VmdkError)) return words.subarray(0, count);
+    // One by one is slow, and nobody reads that many.
+    const last = this.#check.problems.isFull ? Math.min(1, count) : count;
+    words.fill(GTE_UNALLOCATED);
+    for (let index = 0; index < last; index++) {
+      const entry = attempt(() => this.#codec.readEntry(this.#file, position, index));
+      if (!(entry instanceof VmdkError)) words[index] = entry;
+      else if (isReported) {
+        const message = messageOf(entry);
+        this.#report(table, index, { kind: 'unknown-entry', message, position }, grainBytes);
+      }
     }
-    const message = `the entry leads to byte ${place}, past the end of the grains (${end})`;
-    report(
-      this.#check,
-      { kind: 'beyond-end', severity: 'error', grain, offset, message },
-      grainBytes,
-    );
+    return words.subarray(0, count);
+  }
+
+  #report(
+    table: number,
+    index: number,
+    problem: { kind: Problem['kind']; message: string; position: number },
+    grainBytes: number,
+  ): void {
+    const { kind, message, position } = problem;
+    const grain = table * this.#header.tableEntries + index;
+    const offset = position + index * WIDE_BYTES;
+    report(this.#check, { kind, severity: 'error', grain, offset, message }, grainBytes);
+  }
+
+  /** Holds the grains of a table against all others, `shared` those that are not alone, and against the records. */
+  #checkGrains(table: number, position: number, shared: Uint32Array): void {
+    const { grainBytes, grains, tableEntries } = this.#header;
+    const end = Math.min(this.#check.file.length, grains.offset + grains.length);
+    this.#readTable(table, position, false).forEach((word, index) => {
+      const place = placeOf(this.#codec.grains, word);
+      if (!isAllocated(word) || place >= end) return;
+      if (isNear(shared, word, 1)) {
+        // Whose record it is nobody can know.
+        const message = `the entry leads to byte ${place}, where another grain is too`;
+        this.#report(table, index, { kind: 'shared-grain', message, position }, grainBytes);
+      } else {
+        this.#checkRecord(table * tableEntries + index, (place - grains.offset) / grainBytes);
+      }
+    });
   }
 
   /** The bitmap and the backmap of a grain in use. */
@@ -193,7 +251,9 @@ class SeSparseCheck {
   }
 
   #checkTableCount(needed: number, found: number): void {
-    if (found >= needed) return;
+    const { tableBytes, tables } = this.#header;
+    const most = tables.length / tableBytes;
+    if (found >= needed && found <= most) return;
     const offset = this.#header.volatileOffset + SeSparseVolatileHeader.freeGTNumber.offset;
     const bytes = new Uint8Array(WIDE_BYTES);
     new DataView(bytes.buffer).setUint32(0, needed, true);
@@ -201,7 +261,7 @@ class SeSparseCheck {
       kind: 'allocation-record',
       severity: 'error',
       offset,
-      message: `the next grain table has number ${found}, but ${needed} are in use`,
+      message: `the next grain table has number ${found}, but ${needed} of ${most} are in use`,
       repairs: [
         {
           phase: 'space',
@@ -211,4 +271,19 @@ class SeSparseCheck {
       ],
     });
   }
+}
+
+/** What `read` returns, or the VmdkError that it throws. */
+function attempt<T>(read: () => T): T | VmdkError {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof VmdkError) return error;
+    throw error;
+  }
+}
+
+/** The message without the file, which a problem names by itself. */
+function messageOf(error: VmdkError): string {
+  return error.message.slice(error.file.length + 2);
 }

@@ -3,17 +3,22 @@
  * itself, both copies against each other, and all grains against each other.
  *
  * The primary table is what everybody reads. Where an entry of it cannot be right and the copy's can,
- * the copy's is taken; where the copy differs otherwise, it is made equal. Where both lead to grains,
- * different ones, nobody can know.
+ * the copy's is taken, unless another grain is there; where the copy differs otherwise, it is made
+ * equal. Where both lead to grains, different ones, nobody can know.
  */
 import { findOverlap, intervalsOf, joinIntervals, type Intervals } from '../../binary/intervals.js';
 import { isAllocated } from '../../vmdk/grain-entry.js';
-import { ENTRY_BYTES, grainCount, tableBytes, type Geometry } from '../../vmdk/layout.js';
+import {
+  ENTRY_BYTES,
+  grainCount,
+  tableBytes,
+  tableCount,
+  type Geometry,
+} from '../../vmdk/layout.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
 import { HostFile } from '../host-file.js';
-import type { CheckedDirectories } from './check-directories.js';
-import { SECTOR_SCALE } from '../table-codec.js';
-import { report, reportShared, u32Bytes, type ExtentCheck } from './extent-check.js';
+import { tableAt, type CheckedDirectories } from './check-directories.js';
+import { isNear, overlapping, report, sorted, u32Bytes, type ExtentCheck } from './extent-check.js';
 import type { Problem, Repair } from './problem.js';
 
 /** What the tables lead to. */
@@ -30,53 +35,72 @@ type Sort = 'nowhere' | 'grain' | 'beyond-end' | 'over-metadata';
 /** Grain tables are read one by one; progress is told every so many of them. */
 const PROGRESS_TABLES = 256;
 
+/** What the entries of an extent may be. */
+export interface EntryRules {
+  readonly isUnclean: boolean;
+  /** Bytes of the file that a grain takes at least: fewer than it holds where it is compressed. */
+  readonly footprint: number;
+}
+
 /** Checks all tables that `directories` lead to. */
 export function checkSectorTables(
   check: ExtentCheck,
   geometry: Geometry,
   directories: CheckedDirectories,
-  isUnclean: boolean,
+  rules: EntryRules,
 ): GrainsFound {
-  return new SectorTables(check, geometry, directories, isUnclean).check();
+  return new SectorTables(check, geometry, directories, rules).check();
 }
 
 class SectorTables {
   readonly #check: ExtentCheck;
   readonly #geometry: Geometry;
   readonly #directories: CheckedDirectories;
-  readonly #isUnclean: boolean;
+  readonly #rules: EntryRules;
+  /** Sectors that a grain takes at least. */
+  readonly #step: number;
   readonly #source: HostFile;
   readonly #grains: number;
   readonly #found: Uint32Array[] = [];
+  /** Entries that a repair takes from the redundant table, if nothing else is where they lead. */
+  readonly #taken: { readonly word: number; readonly problem: Problem }[] = [];
 
   constructor(
     check: ExtentCheck,
     geometry: Geometry,
     directories: CheckedDirectories,
-    isUnclean: boolean,
+    rules: EntryRules,
   ) {
     this.#check = check;
     this.#geometry = geometry;
     this.#directories = directories;
-    this.#isUnclean = isUnclean;
+    this.#rules = rules;
+    this.#step = rules.footprint / SECTOR_BYTES;
     this.#source = new HostFile(check.file);
     this.#grains = grainCount(geometry);
   }
 
   check(): GrainsFound {
-    const { tables } = this.#directories;
-    tables.forEach(({ primary, redundant }, table) => {
-      if (table % PROGRESS_TABLES === 0) this.#check.progress(table / tables.length);
-      const words = primary === 0 ? undefined : this.#read(primary);
-      const copy = redundant === 0 ? undefined : this.#read(redundant);
+    const [primary, redundant] = this.#directories.directories;
+    const tables = tableCount(this.#geometry);
+    for (let table = 0; table < tables; table++) {
+      if (table % PROGRESS_TABLES === 0) this.#check.progress(table / tables);
+      const places = { words: tableAt(primary, table), copy: tableAt(redundant, table) };
+      const words = places.words === 0 ? undefined : this.#read(places.words);
+      const copy = places.copy === 0 ? undefined : this.#read(places.copy);
       const used = words ?? copy;
-      if (used === undefined) return;
-      const places = { words: primary, copy: redundant };
+      if (used === undefined) continue;
       if (words !== undefined && copy !== undefined) this.#compare(table, words, copy, places);
-      else this.#checkAlone(table, used, primary === 0 ? redundant : primary);
-      this.#found.push(used.filter((word, index) => this.#isGrain(table, index, word)));
-    });
-    return this.#conclude();
+      else this.#checkAlone(table, used, places.words === 0 ? places.copy : places.words);
+      const grains = used.filter((word, index) => this.#isGrain(table, index, word));
+      if (grains.length > 0) this.#found.push(grains);
+    }
+    const found = sorted(this.#found);
+    this.#reportShared(overlapping(found, this.#step));
+    const sectors = sorted([found, this.#settle(found)]);
+    const last = sectors.at(-1);
+    const end = last === undefined ? 0 : last * SECTOR_BYTES + this.#rules.footprint;
+    return { sectors, end };
   }
 
   #read(sector: number): Uint32Array {
@@ -99,7 +123,7 @@ class SectorTables {
     const start = word * SECTOR_BYTES;
     if (start >= this.#check.file.length) return 'beyond-end';
     const { metadata } = this.#directories;
-    const isOver = findOverlap(metadata, start, this.#geometry.grainBytes) >= 0;
+    const isOver = findOverlap(metadata, start, this.#rules.footprint) >= 0;
     return isOver ? 'over-metadata' : 'grain';
   }
 
@@ -131,10 +155,9 @@ class SectorTables {
       const offset = places.words * SECTOR_BYTES + index * ENTRY_BYTES;
       const copyOffset = places.copy * SECTOR_BYTES + index * ENTRY_BYTES;
       const problem = this.#judge(word, other, offset, copyOffset);
-      this.#report(table, index, problem);
-      // From here on the entry is what it will be when it is mended.
-      const isTaken = problem.kind !== 'copies-differ' && problem.repairs !== undefined;
-      if (isTaken && problem.offset === offset) words[index] = other;
+      const reported = this.#report(table, index, problem);
+      const isTaken = reported?.offset === offset && reported.repairs !== undefined;
+      if (isTaken && isAllocated(other)) this.#taken.push({ word: other, problem: reported });
     });
   }
 
@@ -162,7 +185,7 @@ class SectorTables {
     const isLost = sort === 'grain' && otherSort === 'grain';
     return {
       kind: 'copies-differ',
-      severity: this.#isUnclean && !isLost ? 'unclean' : 'error',
+      severity: this.#rules.isUnclean && !isLost ? 'unclean' : 'error',
       file,
       offset: copyOffset,
       message: `the grain table has ${word}, its redundant copy ${other}`,
@@ -170,16 +193,41 @@ class SectorTables {
     };
   }
 
-  #report(table: number, index: number, problem: Omit<Problem, 'file'>): void {
-    const grain = this.#grainOf(table, index);
-    report(this.#check, { ...problem, grain }, this.#geometry.grainBytes);
+  /** Takes back the repairs whose entries lead to where another grain is; the entries of the others. */
+  #settle(found: Uint32Array): Uint32Array {
+    const words = sorted([Uint32Array.from(this.#taken, ({ word }) => word)]);
+    const twice = overlapping(words, this.#step);
+    return Uint32Array.from(
+      this.#taken.flatMap(({ problem, word }) => {
+        if (!isNear(found, word, this.#step) && !isNear(twice, word, 1)) return [word];
+        this.#check.problems.withdrawRepairs(problem);
+        return [];
+      }),
+    );
   }
 
-  #conclude(): GrainsFound {
-    const { grainBytes } = this.#geometry;
-    const sectors = reportShared(this.#check, this.#found, SECTOR_SCALE, grainBytes);
-    const last = sectors.at(-1);
-    return { sectors, end: last === undefined ? 0 : last * SECTOR_BYTES + grainBytes };
+  /** Reports every grain whose entry is one of `shared`. */
+  #reportShared(shared: Uint32Array): void {
+    if (shared.length === 0) return;
+    const [primary, redundant] = this.#directories.directories;
+    for (let table = 0; table < tableCount(this.#geometry); table++) {
+      const sector = tableAt(primary, table) || tableAt(redundant, table);
+      if (sector === 0) continue;
+      this.#read(sector).forEach((word, index) => {
+        if (!this.#isGrain(table, index, word) || !isNear(shared, word, 1)) return;
+        this.#report(table, index, {
+          kind: 'shared-grain',
+          severity: 'error',
+          offset: sector * SECTOR_BYTES + index * ENTRY_BYTES,
+          message: `the entry leads to byte ${word * SECTOR_BYTES}, where another grain is too`,
+        });
+      });
+    }
+  }
+
+  #report(table: number, index: number, problem: Omit<Problem, 'file'>): Problem | undefined {
+    const grain = this.#grainOf(table, index);
+    return report(this.#check, { ...problem, grain }, this.#geometry.grainBytes);
   }
 }
 
@@ -189,7 +237,10 @@ export function usedIntervals(
   metadata: Intervals,
   sectors: Uint32Array,
 ): Intervals {
-  const starts = Float64Array.from(sectors, (sector) => sector * SECTOR_BYTES);
+  const starts = new Float64Array(sectors.length);
+  sectors.forEach((sector, index) => {
+    starts[index] = sector * SECTOR_BYTES;
+  });
   return joinIntervals(metadata, intervalsOf(starts, geometry.grainBytes));
 }
 

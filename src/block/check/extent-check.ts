@@ -1,7 +1,6 @@
 /** What the checks of all kinds of extents share. */
 import type { HostFile } from '../host-file.js';
-import type { OpenedFile } from '../opened-files.js';
-import { placeOf, type PlaceScale } from '../table-codec.js';
+import type { OpenedFile, OpenedFiles } from '../opened-files.js';
 import type { Problem, Problems } from './problem.js';
 
 /** One extent while it is checked. */
@@ -11,19 +10,26 @@ export interface ExtentCheck {
   readonly start: number;
   readonly size: number;
   readonly problems: Problems;
+  /** Counts the tables of all extents, which are bounded for the whole image. */
+  readonly files: Pick<OpenedFiles, 'claimTables'>;
   /** Told how much of the extent is done, from 0 to 1. */
   readonly progress: (share: number) => void;
 }
 
-/** A problem of a grain of the extent, or of the extent as a whole. */
+/**
+ * A problem of a grain of the extent, or of the extent as a whole.
+ *
+ * @returns it as it is in the list of problems; undefined where it is only counted
+ */
 export function report(
   check: ExtentCheck,
   problem: Omit<Problem, 'file' | 'diskOffset'>,
   grainBytes = 0,
-): void {
+): Problem | undefined {
   const { grain } = problem;
   const place = grain === undefined ? {} : { diskOffset: check.start + grain * grainBytes };
-  check.problems.add({ ...problem, ...place, file: check.file.path });
+  const full = { ...problem, ...place, file: check.file.path };
+  return check.problems.add(full) ? full : undefined;
 }
 
 /** `value` as four little-endian bytes. */
@@ -33,40 +39,42 @@ export function u32Bytes(value: number): Uint8Array {
   return bytes;
 }
 
-/**
- * Reports grains that lie over each other.
- *
- * @param found the entries in use of each table
- * @returns all entries, ascending
- */
-export function reportShared(
-  check: ExtentCheck,
-  found: readonly Uint32Array[],
-  scale: PlaceScale,
-  grainBytes: number,
-): Uint32Array {
-  const entries = new Uint32Array(found.reduce((sum, words) => sum + words.length, 0));
+/** All of `parts`, ascending. */
+export function sorted(parts: readonly Uint32Array[]): Uint32Array {
+  const all = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
   let end = 0;
-  for (const words of found) {
-    entries.set(words, end);
-    end += words.length;
+  for (const part of parts) {
+    all.set(part, end);
+    end += part.length;
   }
-  entries.sort();
-  const step = grainBytes / scale.unit;
-  entries.forEach((entry, index) => {
-    const before = index === 0 ? -Infinity : (entries[index - 1] ?? 0);
-    if (entry - before >= step) return;
-    const offset = placeOf(scale, entry);
-    const message = `two grains of the disk have the bytes at ${offset} of the file`;
-    report(check, { kind: 'shared-grain', severity: 'error', offset, message });
-  });
-  return entries;
+  return all.sort();
 }
 
-/** Bytes of a file that are mostly asked for in ascending order, read in larger pieces. */
+/** Those of `places`, which ascend, that are less than `size` apart from another. */
+export function overlapping(places: Uint32Array, size: number): Uint32Array {
+  return places.filter(
+    (place, index) =>
+      place - (places[index - 1] ?? -Infinity) < size ||
+      (places[index + 1] ?? Infinity) - place < size,
+  );
+}
+
+/** Whether one of `places`, which ascend, is less than `size` apart from `place`. */
+export function isNear(places: Uint32Array, place: number, size: number): boolean {
+  let low = 0;
+  let high = places.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((places[middle] ?? 0) <= place - size) low = middle + 1;
+    else high = middle;
+  }
+  return (places[low] ?? Infinity) < place + size;
+}
+
+/** Bytes of a file that are mostly asked for in ascending order, read a page at a time. */
 export class Window {
   readonly #file: HostFile;
-  readonly #bytes = Buffer.alloc(64 * 1024);
+  readonly #bytes = Buffer.alloc(4096);
   #start = -1;
 
   constructor(file: HostFile) {

@@ -76,9 +76,26 @@ export class Problems {
   readonly #list: Problem[] = [];
   #dropped = 0;
 
-  add(problem: Problem): void {
-    if (this.#list.length < PROBLEMS_MAX) this.#list.push(problem);
-    else this.#dropped += 1;
+  /** @returns whether it is in the list */
+  add(problem: Problem): boolean {
+    if (this.isFull) {
+      this.#dropped += 1;
+      return false;
+    }
+    this.#list.push(problem);
+    return true;
+  }
+
+  /** Takes back that `problem`, one of the list, can be mended. */
+  withdrawRepairs(problem: Problem): void {
+    const { repairs, ...others } = problem;
+    const index = this.#list.indexOf(problem);
+    if (repairs !== undefined && index >= 0) this.#list[index] = others;
+  }
+
+  /** Whether further problems are only counted. */
+  get isFull(): boolean {
+    return this.#list.length >= PROBLEMS_MAX;
   }
 
   get list(): readonly Problem[] {
