@@ -1,9 +1,9 @@
 /** Checking hosted sparse and COWD extents, whose entries are sectors. */
 import { intervalsOf, joinIntervals, type Intervals } from '../../binary/intervals.js';
 import { alignUp } from '../../binary/alignment.js';
-import { CowdHeader, decodeCowdHeader } from '../../vmdk/cowd-header.js';
+import { CowdHeader, decodeCowdHeader, type CowdExtentHeader } from '../../vmdk/cowd-header.js';
 import type { Geometry } from '../../vmdk/layout.js';
-import { SECTOR_BYTES } from '../../vmdk/limits.js';
+import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../../vmdk/limits.js';
 import { SparseExtentHeader, type SparseHeader } from '../../vmdk/sparse-extent-header.js';
 import { readBytes } from '../find-descriptor.js';
 import { HostFile } from '../host-file.js';
@@ -58,25 +58,32 @@ export function checkCowdExtent(check: ExtentCheck): void {
   const { end, sectors } = checkSectorTables(check, header, directories, rules);
   const space = { isUnclean, used: usedIntervals(header, directories.metadata, sectors), end };
   reportDirectories(check, header, directories, space);
-  const used = Math.max(end, directories.metadata.at(-1) ?? 0);
-  const useEnd = alignUp(Math.max(used, header.gdOffset + header.directoryBytes), SECTOR_BYTES);
-  const { freeSector, uncleanShutdown } = CowdHeader;
-  if (header.freeOffset < useEnd) {
-    report(check, {
-      kind: 'allocation-record',
-      severity: 'error',
-      offset: freeSector.offset,
-      message: `the header says that free space begins at byte ${header.freeOffset}, but what is in use ends at byte ${useEnd}`,
-      repairs: [
-        {
-          phase: 'space',
-          what: `let free space begin at byte ${useEnd}`,
-          writes: [{ position: freeSector.offset, bytes: u32Bytes(useEnd / SECTOR_BYTES) }],
-        },
-      ],
-    });
+  if (directories.directories.every(({ isPlaced }) => isPlaced)) {
+    const used = Math.max(end, directories.metadata.at(-1) ?? 0);
+    checkFreeSector(check, header, used);
   }
-  if (isUnclean) reportUnclean(check, uncleanShutdown.offset, u32Bytes(0));
+  const { offset } = CowdHeader.uncleanShutdown;
+  if (isUnclean) reportUnclean(check, offset, u32Bytes(0));
+}
+
+/** Where the next grain or table goes must lie behind everything in use, which ends at `used`. */
+function checkFreeSector(check: ExtentCheck, header: CowdExtentHeader, used: number): void {
+  const useEnd = alignUp(Math.max(used, header.gdOffset + header.directoryBytes), SECTOR_BYTES);
+  if (header.freeOffset >= useEnd || useEnd >= SPARSE_FILE_BYTES_MAX) return;
+  const { offset } = CowdHeader.freeSector;
+  report(check, {
+    kind: 'allocation-record',
+    severity: 'error',
+    offset,
+    message: `the header says that free space begins at byte ${header.freeOffset}, but what is in use ends at byte ${useEnd}`,
+    repairs: [
+      {
+        phase: 'space',
+        what: `let free space begin at byte ${useEnd}`,
+        writes: [{ position: offset, bytes: u32Bytes(useEnd / SECTOR_BYTES) }],
+      },
+    ],
+  });
 }
 
 function checkCapacity(check: ExtentCheck, header: Geometry): void {

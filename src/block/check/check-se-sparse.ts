@@ -22,6 +22,9 @@ import type { Problem } from './problem.js';
 
 const WIDE_BYTES = 8;
 
+/** What is read of bitmap and backmap at a time: grains may be in any order. */
+const PAGE_BYTES = 4096;
+
 /** Checks a seSparse extent. */
 export function checkSeSparseExtent(check: ExtentCheck): void {
   const { file } = check;
@@ -71,8 +74,8 @@ class SeSparseCheck {
     this.#header = header;
     this.#codec = new SeSparseCodec(header);
     this.#file = new HostFile(check.file);
-    this.#bitmap = new Window(this.#file);
-    this.#backMap = new Window(this.#file);
+    this.#bitmap = new Window(this.#file, PAGE_BYTES);
+    this.#backMap = new Window(this.#file, PAGE_BYTES);
   }
 
   run(freeTableNumber: number): void {

@@ -18,7 +18,15 @@ import {
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
 import { HostFile } from '../host-file.js';
 import { tableAt, type CheckedDirectories } from './check-directories.js';
-import { isNear, overlapping, report, sorted, u32Bytes, type ExtentCheck } from './extent-check.js';
+import {
+  isNear,
+  overlapping,
+  report,
+  sorted,
+  u32Bytes,
+  Window,
+  type ExtentCheck,
+} from './extent-check.js';
 import type { Problem, Repair } from './problem.js';
 
 /** What the tables lead to. */
@@ -34,6 +42,9 @@ type Sort = 'nowhere' | 'grain' | 'beyond-end' | 'over-metadata';
 
 /** Grain tables are read one by one; progress is told every so many of them. */
 const PROGRESS_TABLES = 256;
+
+/** What is read of tables at a time: most lie one behind the other. */
+const TABLES_BYTES = 64 * 1024;
 
 /** What the entries of an extent may be. */
 export interface EntryRules {
@@ -59,7 +70,8 @@ class SectorTables {
   readonly #rules: EntryRules;
   /** Sectors that a grain takes at least. */
   readonly #step: number;
-  readonly #source: HostFile;
+  readonly #source: Window;
+  readonly #copies: Window;
   readonly #grains: number;
   readonly #found: Uint32Array[] = [];
   /** Entries that a repair takes from the redundant table, if nothing else is where they lead. */
@@ -76,7 +88,8 @@ class SectorTables {
     this.#directories = directories;
     this.#rules = rules;
     this.#step = rules.footprint / SECTOR_BYTES;
-    this.#source = new HostFile(check.file);
+    this.#source = new Window(new HostFile(check.file), TABLES_BYTES);
+    this.#copies = new Window(new HostFile(check.file), TABLES_BYTES);
     this.#grains = grainCount(geometry);
   }
 
@@ -86,8 +99,8 @@ class SectorTables {
     for (let table = 0; table < tables; table++) {
       if (table % PROGRESS_TABLES === 0) this.#check.progress(table / tables);
       const places = { words: tableAt(primary, table), copy: tableAt(redundant, table) };
-      const words = places.words === 0 ? undefined : this.#read(places.words);
-      const copy = places.copy === 0 ? undefined : this.#read(places.copy);
+      const words = places.words === 0 ? undefined : this.#read(this.#source, places.words);
+      const copy = places.copy === 0 ? undefined : this.#read(this.#copies, places.copy);
       const used = words ?? copy;
       if (used === undefined) continue;
       if (words !== undefined && copy !== undefined) this.#compare(table, words, copy, places);
@@ -103,10 +116,10 @@ class SectorTables {
     return { sectors, end };
   }
 
-  #read(sector: number): Uint32Array {
+  #read(window: Window, sector: number): Uint32Array {
     const words = new Uint32Array(tableBytes(this.#geometry) / ENTRY_BYTES);
     const bytes = new Uint8Array(words.buffer);
-    this.#source.read(bytes, 0, bytes.length, sector * SECTOR_BYTES);
+    bytes.set(window.at(sector * SECTOR_BYTES, bytes.length));
     return words;
   }
 
@@ -213,7 +226,7 @@ class SectorTables {
     for (let table = 0; table < tableCount(this.#geometry); table++) {
       const sector = tableAt(primary, table) || tableAt(redundant, table);
       if (sector === 0) continue;
-      this.#read(sector).forEach((word, index) => {
+      this.#read(this.#source, sector).forEach((word, index) => {
         if (!this.#isGrain(table, index, word) || !isNear(shared, word, 1)) return;
         this.#report(table, index, {
           kind: 'shared-grain',

@@ -71,14 +71,16 @@ export function isNear(places: Uint32Array, place: number, size: number): boolea
   return (places[low] ?? Infinity) < place + size;
 }
 
-/** Bytes of a file that are mostly asked for in ascending order, read a page at a time. */
+/** Bytes of a file that are mostly asked for in ascending order, read in larger pieces. */
 export class Window {
   readonly #file: HostFile;
-  readonly #bytes = Buffer.alloc(4096);
+  readonly #bytes: Buffer;
   #start = -1;
 
-  constructor(file: HostFile) {
+  /** @param size bytes of a piece */
+  constructor(file: HostFile, size: number) {
     this.#file = file;
+    this.#bytes = Buffer.alloc(size);
   }
 
   /** `length` bytes at `position`, until the next call; past the end of the file they are zeros. */
