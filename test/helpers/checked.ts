@@ -29,10 +29,14 @@ export type Found = Omit<Problem, 'message' | 'repairs'>;
 
 /** The problems of a report, without their words. */
 export function foundIn(report: CheckReport): Found[] {
-  return report.problems.list.map((problem) => {
-    const { message: _message, repairs: _repairs, ...found } = problem;
-    return found;
-  });
+  return report.problems.list.map(({ diskOffset, file, grain, kind, offset, severity }) => ({
+    kind,
+    severity,
+    file,
+    ...(offset === undefined ? {} : { offset }),
+    ...(grain === undefined ? {} : { grain }),
+    ...(diskOffset === undefined ? {} : { diskOffset }),
+  }));
 }
 
 /** All bytes of a disk. */

@@ -17,6 +17,7 @@ const REQUIREMENTS = {
   loop: () => (existsSync('/dev/loop-control') ? missingProgram('losetup') : 'no loop devices'),
   qemu: () => missingProgram('qemu-img') ?? missingProgram('qemu-io'),
   ext4: () => missingProgram('mkfs.ext4'),
+  script: () => missingProgram('script'),
   strace: () => missingProgram('strace'),
   setpriv: () => missingProgram('setpriv'),
   unshare: () => missingProgram('unshare'),

@@ -1,58 +1,31 @@
 /**
  * `check` on hosted sparse extents: every damage that they can have, poked at literal offsets, what
- * is said of it, and what mending does to the bytes.
- *
- * The extent: grains of 8 KiB, tables of 128 entries, 384 grains. Sectors: header 0, redundant
- * directory 1 with tables 2 3 4, directory 5 with tables 6 7 8, grains from 16 on.
+ * is said of it, and what mending does to the bytes. Where is what: `small-extent.ts`.
  */
-import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
-import {
-  checkImageFile,
-  contentOf,
-  foundIn,
-  repairImage,
-  writeDisk,
-  type Found,
-} from '../helpers/checked.js';
+import { checkImageFile, contentOf, foundIn, repairImage, type Found } from '../helpers/checked.js';
 import { pattern } from '../helpers/disk-kinds.js';
-import { writeDescriptor } from '../helpers/images.js';
-import { littleEndian, peek, poke } from '../helpers/poke.js';
-import { writeSparseFile } from '../helpers/sparse-file.js';
-import { tempFolder } from '../helpers/temp-folder.js';
-
-const GRAIN = 8192;
-const SECTORS = 384 * 16;
-const UNCLEAN = 72;
-const RGD = 512;
-const RGT = [1024, 1536, 2048] as const;
-const GD = 2560;
-const GT = [3072, 3584, 4096] as const;
+import { littleEndian, peek } from '../helpers/poke.js';
+import {
+  GD,
+  GRAIN,
+  GT,
+  makeSmallDisk,
+  pokeAll,
+  RGD,
+  RGT,
+  UNCLEAN,
+  type Poke,
+} from '../helpers/small-extent.js';
 
 let image: string;
 let file: string;
 let content: Buffer;
 
 beforeEach(() => {
-  const folder = tempFolder();
-  image = join(folder, 'disk.vmdk');
-  file = join(folder, 's.vmdk');
-  writeSparseFile(file, { sectors: SECTORS, grainSectors: 16, tableEntries: 128 });
-  writeDescriptor(image, [`RW ${SECTORS} SPARSE "s.vmdk"`]);
-  // Grains 0, 1, 2 in sectors 16, 32, 48, and grain 130 in sector 64.
-  content = Buffer.alloc(SECTORS * 512);
-  pattern(3 * GRAIN, 1).copy(content);
-  pattern(GRAIN, 2).copy(content, 130 * GRAIN);
-  writeDisk(image, content.subarray(0, 3 * GRAIN), 0);
-  writeDisk(image, content.subarray(130 * GRAIN, 131 * GRAIN), 130 * GRAIN);
+  ({ content, file, image } = makeSmallDisk());
 });
-
-type Poke = readonly [offset: number, value: number, size?: 1 | 2 | 4 | 8];
-
-function pokeAll(pokes: readonly Poke[]): void {
-  for (const [offset, value, size = 4] of pokes) poke(file, offset, littleEndian(value, size));
-}
 
 const grainAt = (grain: number): Pick<Found, 'grain' | 'diskOffset'> => ({
   grain,
@@ -142,7 +115,7 @@ const MENDABLE: readonly [string, Poke[], Omit<Found, 'file'>[]][] = [
 describe('damage of one copy', () => {
   test.each(MENDABLE)('%s is found, and mended from the other', (_name, pokes, expected) => {
     const sound = readFileSync(file);
-    pokeAll(pokes);
+    pokeAll(file, pokes);
     const damaged = readFileSync(file);
     const found = checkImageFile(image);
     expect(foundIn(found)).toEqual(inFile(expected));
@@ -249,7 +222,7 @@ describe('what would be a guess', () => {
       // Two grains behind the last that nothing leads to.
       appendFileSync(file, pattern(2 * GRAIN, 3));
       truncateSync(file, 106496);
-      pokeAll([[UNCLEAN, 1, 1], ...pokes]);
+      pokeAll(file, [[UNCLEAN, 1, 1], ...pokes]);
       const damaged = readFileSync(file);
       const found = foundIn(checkImageFile(image)).filter(
         ({ kind }) => kind !== 'leaked' && kind !== 'unclean',
@@ -265,7 +238,7 @@ describe('what would be a guess', () => {
   test('what can be mended beside it is', () => {
     appendFileSync(file, pattern(2 * GRAIN, 3));
     // Grain 0 is contradicted, the copy of grain 1 is gone.
-    pokeAll([
+    pokeAll(file, [
       [UNCLEAN, 1, 1],
       [RGT[0], 80],
       [RGT[0] + 4, 0x7fff0000],
@@ -279,128 +252,8 @@ describe('what would be a guess', () => {
   });
 });
 
-describe('leaked space', () => {
-  test('at the end is cut off, and between grains is punched', () => {
-    appendFileSync(file, pattern(2 * GRAIN + 100, 3));
-    // Grain 1, in sector 32, is given up.
-    pokeAll([
-      [GT[0] + 4, 0],
-      [RGT[0] + 4, 0],
-    ]);
-    const before = readFileSync(file);
-    const found = checkImageFile(image);
-    expect(foundIn(found)).toEqual(inFile([{ kind: 'leaked', severity: 'leak' }]));
-    expect(found.problems.list[0]?.message).toContain(`${3 * GRAIN + 100} bytes`);
-    expect(repairImage(image).problems.list).toEqual([]);
-    const after = before.subarray(0, 8192 + 4 * GRAIN);
-    after.fill(0, 32 * 512, 48 * 512);
-    expect(readFileSync(file).equals(after)).toBe(true);
-    content.fill(0, GRAIN, 2 * GRAIN);
-    expect(contentOf(image, false).equals(content)).toBe(true);
-  });
-
-  test('smaller than a grain is none, nor is a last grain that is cut short', () => {
-    appendFileSync(file, pattern(GRAIN - 1, 3));
-    expect(foundIn(checkImageFile(image))).toEqual([]);
-    truncateSync(file, 8192 + 4 * GRAIN - 512);
-    expect(foundIn(checkImageFile(image))).toEqual([]);
-  });
-
-  test('around grains that are not aligned leaves them alone', () => {
-    const data = pattern(GRAIN, 4);
-    writeFileSync(file, Buffer.concat([readFileSync(file), Buffer.alloc(3 * GRAIN, 0xee)]));
-    poke(file, 85 * 512, data);
-    pokeAll([
-      [GT[2], 85],
-      [RGT[2], 85],
-    ]);
-    data.copy(content, 256 * GRAIN);
-    expect(repairImage(image).problems.list).toEqual([]);
-    expect(statSync(file).size).toBe(85 * 512 + GRAIN);
-    expect(contentOf(image).equals(content)).toBe(true);
-  });
-
-  test('is not where tables are that a repair brings back, however small the grains are', () => {
-    // Tables of one sector, grains of one sector: each missing table is as large as a grain.
-    const shape = { sectors: 128 * 64, grainSectors: 1, tableEntries: 128 };
-    writeSparseFile(file, shape);
-    writeDescriptor(image, [`RW ${shape.sectors} SPARSE "s.vmdk"`]);
-    writeDisk(image, pattern(shape.sectors * 512, 5), 0);
-    const sound = readFileSync(file);
-    const directory = Number(peek(file, 56, 8).readBigUInt64LE()) * 512;
-    poke(file, directory, Buffer.alloc(64 * 4, 0xff));
-    expect(repairImage(image).mended).toHaveLength(64);
-    expect(readFileSync(file).equals(sound)).toBe(true);
-  });
-});
-
-describe('a table that is not laid out as VMware does', () => {
-  /** Table 0 of the directory is moved behind the grains, so that no place is known for the others. */
-  function moveTable(): void {
-    appendFileSync(file, Buffer.concat([peek(file, GT[0], 512), Buffer.alloc(GRAIN - 512)]));
-    pokeAll([[GD, 80]]);
-  }
-
-  test('is mended with a copy at the end, one place for each', () => {
-    moveTable();
-    pokeAll([
-      [GD + 4, 0x7fffffff],
-      [GD + 8, 0x7fffffff],
-    ]);
-    expect(foundIn(checkImageFile(image))).toEqual(
-      inFile([error('directory-entry', GD + 4), error('directory-entry', GD + 8)]),
-    );
-    expect(repairImage(image).problems.list).toEqual([]);
-    expect(peek(file, GD + 4, 8)).toEqual(
-      Buffer.concat([littleEndian(96, 4), littleEndian(112, 4)]),
-    );
-    expect(peek(file, 96 * 512, 512).equals(peek(file, RGT[1], 512))).toBe(true);
-    expect(peek(file, 112 * 512, 512).equals(peek(file, RGT[2], 512))).toBe(true);
-    expect(contentOf(image, false).equals(content)).toBe(true);
-  });
-
-  test('is not put over a last grain that the end of the file cuts short', () => {
-    moveTable();
-    // Grain 256 begins in the middle of a grain's place, one sector of it is in the file.
-    truncateSync(file, 104 * 512 + 512);
-    poke(file, 104 * 512, Buffer.alloc(512, 7));
-    pokeAll([
-      [GT[2], 104],
-      [RGT[2], 104],
-      [GD + 4, 0x7fffffff],
-    ]);
-    content.fill(7, 256 * GRAIN, 256 * GRAIN + 512);
-    expect(repairImage(image).mended.length).toBeGreaterThan(0);
-    expect(contentOf(image, false).equals(content)).toBe(true);
-  });
-
-  test('is not put where a grain is', () => {
-    // Grain 256 lies where table 1 was laid out, and over table 2.
-    pokeAll([
-      [RGT[2], 7],
-      [GD + 4, 0x7fffffff],
-      [GD + 8, 0x7fffffff],
-    ]);
-    repairImage(image);
-    expect(peek(file, GD + 4, 4).readUInt32LE()).not.toBe(7);
-  });
-
-  test('does not make the file longer while an entry leads past its end', () => {
-    moveTable();
-    pokeAll([
-      [GD + 4, 0x7fffffff],
-      [GT[0] + 4, 0x7fff0000],
-      [RGT[0] + 4, 0x7fff0000],
-      [80 * 512 + 4, 0x7fff0000],
-    ]);
-    const before = readFileSync(file);
-    expect(repairImage(image).mended).toEqual([]);
-    expect(readFileSync(file).equals(before)).toBe(true);
-  });
-});
-
 test('a redundant directory that the header does not announce is not looked at', () => {
-  pokeAll([
+  pokeAll(file, [
     [8, 1],
     [RGD, 0x7fffffff],
   ]);
