@@ -3,7 +3,7 @@ import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { writeDisk } from '../helpers/checked.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { newImage, writeDescriptor } from '../helpers/images.js';
 import { mountImage } from '../helpers/mounted.js';
 import { writeOva } from '../helpers/ova-file.js';

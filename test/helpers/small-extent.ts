@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { writeDisk } from './checked.js';
-import { pattern } from './disk-kinds.js';
+import { pattern } from './made-disk.js';
 import { writeDescriptor } from './images.js';
 import { littleEndian, poke } from './poke.js';
 import { writeSparseFile } from './sparse-file.js';

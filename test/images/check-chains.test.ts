@@ -12,7 +12,7 @@ import {
   writeDisk,
   type Found,
 } from '../helpers/checked.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { chain, writeDescriptor } from '../helpers/images.js';
 import { writeOva } from '../helpers/ova-file.js';
 import { littleEndian, peek, poke } from '../helpers/poke.js';

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
 import { checkImageFile, contentOf, foundIn, repairImage, writeDisk } from '../helpers/checked.js';
 import { writeCowdFile } from '../helpers/cowd-file.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { littleEndian, peek, poke } from '../helpers/poke.js';
 import { writeSeSparseFile } from '../helpers/sesparse-file.js';

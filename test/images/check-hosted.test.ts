@@ -5,7 +5,7 @@
 import { appendFileSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { checkImageFile, contentOf, foundIn, repairImage, type Found } from '../helpers/checked.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { littleEndian, peek } from '../helpers/poke.js';
 import {
   GD,

@@ -2,7 +2,7 @@
 import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { checkImageFile, contentOf, foundIn, repairImage, writeDisk } from '../helpers/checked.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { littleEndian, peek, poke } from '../helpers/poke.js';
 import { GD, GRAIN, GT, makeSmallDisk, pokeAll, RGT } from '../helpers/small-extent.js';

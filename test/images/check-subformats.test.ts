@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { checkImageFile, foundIn, repairImage, writeDisk, type Found } from '../helpers/checked.js';
 import { inspectCowdFile, writeCowdFile, type CowdPlaces } from '../helpers/cowd-file.js';
-import { pattern } from '../helpers/disk-kinds.js';
+import { pattern } from '../helpers/made-disk.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { littleEndian, peek, poke } from '../helpers/poke.js';
 import {
