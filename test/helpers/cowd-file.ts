@@ -3,6 +3,7 @@
  * literal offsets: nothing of the product's own encoder or decoder.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { pastTheEnd, shared, type Claim } from './claims.js';
 
 const SECTOR = 512;
 const PAGE = 4096;
@@ -118,16 +119,13 @@ export interface CowdFacts {
   readonly problems: readonly string[];
 }
 
-/** Sectors of the file that belong to one part of it. */
-interface Claim {
-  readonly owner: string;
-  readonly start: number;
-  readonly end: number;
-}
-
 /** Reads an extent's tables and checks them as another program would. */
 export function inspectCowdFile(path: string): CowdFacts {
-  const file = readFileSync(path);
+  return inspectCowd(readFileSync(path));
+}
+
+/** The same for the bytes of a file. */
+export function inspectCowd(file: Buffer): CowdFacts {
   const sectors = file.readUInt32LE(12);
   const grainSectors = file.readUInt32LE(16);
   const directory = file.readUInt32LE(20);
@@ -162,26 +160,6 @@ export function inspectCowdFile(path: string): CowdFacts {
   });
   problems.push(...pastTheEnd(claims, file.length), ...shared(claims), ...free(claims, freeSector));
   return { entries, freeSector, uncleanShutdown: file.readUInt32LE(1648), problems };
-}
-
-/** Parts that the file does not hold in full. */
-function pastTheEnd(claims: readonly Claim[], fileBytes: number): string[] {
-  return claims
-    .filter(({ end }) => end * SECTOR > fileBytes)
-    .map(({ owner, start }) => `${owner} at sector ${start} lies past the end of the file`);
-}
-
-/** Parts that lie, at least partly, where another one lies. */
-function shared(claims: readonly Claim[]): string[] {
-  const problems: string[] = [];
-  let before: Claim = { owner: 'nothing', start: 0, end: 0 };
-  for (const claim of [...claims].sort((one, other) => one.start - other.start)) {
-    if (claim.start < before.end) {
-      problems.push(`${before.owner} and ${claim.owner} share sector ${claim.start}`);
-    }
-    if (claim.end > before.end) before = claim;
-  }
-  return problems;
 }
 
 /** Parts that the next allocation would overwrite. */

@@ -204,12 +204,18 @@ export function inspectSeSparseFile(path: string): SeSparseFacts {
     readSync(fd, bytes, 0, length, at);
     return bytes;
   };
-  const headers = read(0, 2 * SECTOR);
+  const facts = inspectSeSparse({ fileBytes: fstatSync(fd).size, read });
+  closeSync(fd);
+  return facts;
+}
+
+/** The same for a file that is read by `read`; bytes past its end are zeros. */
+export function inspectSeSparse(file: Pick<Inspection, 'fileBytes' | 'read'>): SeSparseFacts {
+  const headers = file.read(0, 2 * SECTOR);
   const freeTableNumber = headers.readBigUInt64LE(520);
   const replayJournal = headers.readBigUInt64LE(536);
   const inspection: Inspection = {
-    fileBytes: fstatSync(fd).size,
-    read,
+    ...file,
     problems: [],
     grains: Math.ceil((Number(headers.readBigUInt64LE(16)) * SECTOR) / GRAIN),
     freeTableNumber,
@@ -219,7 +225,6 @@ export function inspectSeSparseFile(path: string): SeSparseFacts {
     inspection.problems.push(`replay_journal is ${replayJournal.toString()}`);
   const entries = readEntries(inspection);
   const grainsInUse = checkGrains(inspection, entries);
-  closeSync(fd);
   return {
     entries,
     freeTableNumber,
@@ -280,8 +285,9 @@ function checkGrains(inspection: Inspection, entries: BigUint64Array): number {
   const backmap = inspection.read(inspection.offset(176), grains * 8);
   const owners = new Map<bigint, number>();
   entries.forEach((entry, grain) => {
+    if (entry === 0n) return;
     const type = entry >> 60n;
-    if (type > 3n || (type === 0n && entry !== 0n)) {
+    if (type > 3n || type === 0n) {
       problems.push(`the entry of grain ${grain} is ${entry.toString(16)}`);
     }
     if (type !== 3n) return;

@@ -3,6 +3,7 @@
  * nothing of the product's own encoder or decoder, so that the two check each other.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { pastTheEnd, shared, type Claim } from './claims.js';
 
 const SECTOR = 512;
 
@@ -92,60 +93,91 @@ export interface SparseFacts {
 
 /** Reads an extent's tables and checks them as another program would. */
 export function inspectSparseFile(path: string): SparseFacts {
-  const file = readFileSync(path);
-  const sectors = Number(file.readBigUInt64LE(12));
-  const grainSectors = Number(file.readBigUInt64LE(20));
-  const tableEntries = file.readUInt32LE(44);
-  const grains = Math.ceil(sectors / grainSectors);
-  const problems: string[] = [];
-  const primary = readTables(
-    file,
-    Number(file.readBigUInt64LE(56)),
-    grains,
-    tableEntries,
-    problems,
-  );
-  if ((file.readUInt32LE(8) & 2) !== 0) {
-    const redundant = readTables(
-      file,
-      Number(file.readBigUInt64LE(48)),
-      grains,
-      tableEntries,
-      problems,
-    );
-    primary.forEach((entry, grain) => {
-      if (entry !== redundant[grain]) {
-        problems.push(
-          `grain ${grain}: ${entry} in the primary, ${redundant[grain] ?? -1} in the redundant table`,
-        );
-      }
-    });
-  }
-  const owners = new Map<number, number>();
-  primary.forEach((entry, grain) => {
-    if (entry < 2) return;
-    if (entry % grainSectors !== 0) problems.push(`grain ${grain} is not aligned: ${entry}`);
-    if (entry * SECTOR >= file.length) problems.push(`grain ${grain} begins past the end`);
-    const owner = owners.get(entry);
-    if (owner !== undefined) problems.push(`grains ${owner} and ${grain} share sector ${entry}`);
-    owners.set(entry, grain);
-  });
-  return { uncleanShutdown: file.readUInt8(72), entries: primary, problems };
+  return inspectSparse(readFileSync(path));
 }
 
-function readTables(
-  file: Buffer,
-  directory: number,
-  grains: number,
-  tableEntries: number,
-  problems: string[],
-): number[] {
-  return Array.from({ length: grains }, (_, grain) => {
-    const table = file.readUInt32LE(directory * SECTOR + Math.floor(grain / tableEntries) * 4);
-    if (table === 0) return 0;
-    const at = table * SECTOR + (grain % tableEntries) * 4;
-    if (at + 4 <= file.length) return file.readUInt32LE(at);
-    problems.push(`the table of grain ${grain} lies past the end`);
-    return 0;
+/** One directory and the tables that it leads to. */
+interface Copy {
+  readonly name: string;
+  readonly entries: Uint32Array;
+  /** The directory and the tables. */
+  readonly claims: readonly Claim[];
+}
+
+/** The same for the bytes of a file. */
+export function inspectSparse(file: Buffer): SparseFacts {
+  const field = (at: number): number => Number(file.readBigUInt64LE(at));
+  const grainSectors = field(20);
+  const grains = Math.ceil(field(12) / grainSectors);
+  const copies = [readCopy(file, 'primary', field(56), grains)];
+  if ((file.readUInt32LE(8) & 2) !== 0) {
+    copies.push(readCopy(file, 'redundant', field(48), grains));
+  }
+  const uncleanShutdown = file.readUInt8(72);
+  const metadata = [
+    { owner: 'the header', start: 0, end: 1 },
+    { owner: 'the descriptor', start: field(28), end: field(28) + field(36) },
+    ...copies.flatMap(({ claims }) => claims),
+  ];
+  const { problems, claims } = claimGrains(copies, grainSectors, file.length);
+  problems.push(...pastTheEnd(metadata, file.length), ...shared([...metadata, ...claims]));
+  problems.push(...differences(copies, uncleanShutdown));
+  return { uncleanShutdown, entries: [...(copies[0]?.entries ?? [])], problems };
+}
+
+function readCopy(file: Buffer, name: string, directory: number, grains: number): Copy {
+  const tableEntries = file.readUInt32LE(44);
+  const tables = Math.ceil(grains / tableEntries);
+  const length = Math.ceil((tables * 4) / SECTOR);
+  const claims = [{ owner: `the ${name} directory`, start: directory, end: directory + length }];
+  const entries = new Uint32Array(grains);
+  for (let table = 0; table < tables; table++) {
+    const start = file.readUInt32LE(directory * SECTOR + table * 4);
+    if (start === 0) continue;
+    const end = start + (tableEntries * 4) / SECTOR;
+    claims.push({ owner: `${name} table ${table}`, start, end });
+    const first = table * tableEntries;
+    const count = Math.min(tableEntries, grains - first);
+    if (start * SECTOR + count * 4 > file.length) continue;
+    for (let index = 0; index < count; index++) {
+      entries[first + index] = file.readUInt32LE(start * SECTOR + index * 4);
+    }
+  }
+  return { name, entries, claims };
+}
+
+/** The grains' places, those that both copies name once. The last may be cut short by the end. */
+function claimGrains(
+  copies: readonly Copy[],
+  grainSectors: number,
+  fileBytes: number,
+): { problems: string[]; claims: Claim[] } {
+  const problems: string[] = [];
+  const claims: Claim[] = [];
+  const owners = new Map<number, number>();
+  for (const { entries, name } of copies) {
+    entries.forEach((entry, grain) => {
+      if (entry < 2) return;
+      const owner = owners.get(entry);
+      if (owner === grain) return;
+      if (owner !== undefined) problems.push(`grains ${owner} and ${grain} share sector ${entry}`);
+      owners.set(entry, grain);
+      if (entry % grainSectors !== 0) problems.push(`grain ${grain} is not aligned: ${entry}`);
+      if (entry * SECTOR >= fileBytes) problems.push(`grain ${grain} begins past the end`);
+      const end = entry + grainSectors;
+      if (owner === undefined) claims.push({ owner: `${name} grain ${grain}`, start: entry, end });
+    });
+  }
+  return { problems, claims };
+}
+
+/** Entries in which the copies differ; after a crash one of them may lack what the other has. */
+function differences([primary, redundant]: readonly Copy[], uncleanShutdown: number): string[] {
+  const problems: string[] = [];
+  redundant?.entries.forEach((entry, grain) => {
+    const other = primary?.entries[grain] ?? 0;
+    if (entry === other || (uncleanShutdown !== 0 && Math.min(entry, other) < 2)) return;
+    problems.push(`grain ${grain}: ${other} in the primary, ${entry} in the redundant table`);
   });
+  return problems;
 }
