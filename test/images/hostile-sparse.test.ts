@@ -129,6 +129,22 @@ describe('a directory or table that cannot be right', () => {
     openImage(image, { readOnly: true }).device.close();
   });
 
+  test('a file without tables may be shorter than a table', () => {
+    const short = join(folder, 'short.vmdk');
+    writeSparseFile(join(folder, 'short-s001.vmdk'), {
+      sectors: 64,
+      grainSectors: 1,
+      tableEntries: 512,
+      withTables: false,
+    });
+    writeDescriptor(short, ['RW 64 SPARSE "short-s001.vmdk"']);
+    for (const byte of [1, 2]) {
+      const { device } = openImage(short, { readOnly: false });
+      device.write(Buffer.alloc(SECTOR, byte), 0, SECTOR, byte * SECTOR);
+      device.close();
+    }
+  });
+
   test('a redundant entry of 0 beside a table gets a table, never the header (QEMU writes there)', () => {
     const { directory } = places('rgdOffset');
     poke(image, directory, littleEndian(0, 4));
