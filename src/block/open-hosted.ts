@@ -16,6 +16,7 @@ import {
 import { readDirectories, type Area, type Directories } from './directories.js';
 import { describeAllocator } from './grain-allocator.js';
 import { sectorBounds } from './grain-bounds.js';
+import { TABLE_MISSING } from './grain-tables.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
 import type { HeaderWrite } from './sparse-extent.js';
 import { SECTOR_SCALE } from './table-codec.js';
@@ -87,7 +88,7 @@ export function checkHosted(
     isSpaceFresh: true,
     directoryOffsets: directories.offsets,
     hasZeroedGrains: header.hasZeroedGrains,
-    ...headerWrites(header, late),
+    ...headerWrites(header, late, isChecked && hasLoneTable(directories)),
   });
 }
 
@@ -133,18 +134,27 @@ export function changeTracked(path: string, what: string): VmdkError {
   );
 }
 
+/** Whether a crash came between the two entries of a table, so that one directory has none. */
+function hasLoneTable({ entries: [primary, redundant] }: Directories): boolean {
+  const isMissing = (entry = TABLE_MISSING): boolean => entry === TABLE_MISSING;
+  if (primary === undefined || redundant === undefined) return false;
+  return primary.some((entry, table) => isMissing(entry) !== isMissing(redundant[table]));
+}
+
 /**
  * The extent is in use from the first write to a clean end, and `late` copies of its tables are
  * brought up to date. Change tracking ends for all extents of a disk together.
+ * Where something of a crash stays, the mark of it does.
  */
 function headerWrites(
   header: SparseHeader,
   late: readonly HeaderWrite[],
+  staysUnclean: boolean,
 ): Pick<SparseFacts, 'firstWrites' | 'lastWrites' | 'untrack'> {
   const { uncleanShutdown, version } = SparseExtentHeader;
   const position = uncleanShutdown.offset;
   const firstWrites = [{ position, bytes: Uint8Array.of(1) }, ...late];
-  const lastWrites = [{ position, bytes: Uint8Array.of(0) }];
+  const lastWrites = staysUnclean ? [] : [{ position, bytes: Uint8Array.of(0) }];
   if (header.version < TRACKED_VERSION) return { firstWrites, lastWrites };
   const bytes = Uint8Array.of(header.hasZeroedGrains ? 2 : 1, 0, 0, 0);
   return { firstWrites, lastWrites, untrack: { position: version.offset, bytes } };

@@ -5,7 +5,7 @@ import { openImage } from '../../src/block/open-image.js';
 import { SparseExtentHeader } from '../../src/vmdk/sparse-extent-header.js';
 import type { VmdkErrorCode } from '../../src/vmdk/vmdk-error.js';
 import { writeDescriptor } from '../helpers/images.js';
-import { writeSparseFile } from '../helpers/sparse-file.js';
+import { inspectSparseFile, writeSparseFile } from '../helpers/sparse-file.js';
 import { littleEndian, peek, poke } from '../helpers/poke.js';
 import { filledImage, refusal } from '../helpers/refusal.js';
 
@@ -127,6 +127,21 @@ describe('a directory or table that cannot be right', () => {
     poke(image, places('rgdOffset').directory, littleEndian(0x10000, 4));
     expect(refusal(image, false)).toMatchObject({ code: 'VMDK_BAD_DIRECTORY' });
     openImage(image, { readOnly: true }).device.close();
+  });
+
+  test('an unclean extent with a table in one directory only stays so until it is in both', () => {
+    const { directory } = places('gdOffset');
+    poke(image, directory, littleEndian(0, 4));
+    poke(image, header.uncleanShutdown.offset, Buffer.of(1));
+    const writeAt = (offset: number): number => {
+      const { device } = openImage(image, { readOnly: false });
+      device.write(Buffer.alloc(SECTOR, 9), 0, SECTOR, offset);
+      device.close();
+      return peek(image, header.uncleanShutdown.offset, 1).readUInt8();
+    };
+    // Another table, that table, which is made for it, and another again.
+    expect([40 * MIB, 20 * MIB, 41 * MIB].map(writeAt)).toEqual([1, 1, 0]);
+    expect(inspectSparseFile(image).problems).toEqual([]);
   });
 
   test('a file without tables may be shorter than a table', () => {
