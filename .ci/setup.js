@@ -1,7 +1,7 @@
 /**
  * Makes a fresh machine ready: npm packages, Debian packages where they are missing and we are
  * root. Needs nothing but Node and npm. `node .ci/setup.js start` wants what a mount needs, `test`
- * also what the tests need, `bench` what the benchmarks need. What cannot be installed is said; tests that need it are skipped.
+ * also what the tests need, `bench` and `soak` what those need. What cannot be installed is said; tests that need it are skipped.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -24,6 +24,13 @@ const programs = {
     pgrep: 'procps',
     unshare: 'util-linux',
     prlimit: 'util-linux',
+  },
+  soak: {
+    fusermount3: 'fuse3',
+    fio: 'fio',
+    'qemu-img': 'qemu-utils',
+    'mkfs.ext4': 'e2fsprogs',
+    losetup: 'mount',
   },
   bench: {
     fusermount3: 'fuse3',

@@ -63,6 +63,11 @@ export class MountServer {
     return server;
   }
 
+  /** Process id of the program. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /**
    * Unmounts, and waits until the server is gone; kills one that stays.
    *

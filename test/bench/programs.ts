@@ -7,9 +7,13 @@ import { CLI } from './paths.js';
 const PACKAGES: Readonly<Record<string, string>> = {
   fio: 'fio',
   'qemu-img': 'qemu-utils',
+  'qemu-io': 'qemu-utils',
   'qemu-storage-daemon': 'qemu-system-common',
   cc: 'gcc, with libc6-dev',
   umount: 'mount',
+  losetup: 'mount',
+  'mkfs.ext4': 'e2fsprogs',
+  e2fsck: 'e2fsprogs',
 };
 
 /** How long to wait for a killed program. */

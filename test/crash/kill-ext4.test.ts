@@ -114,13 +114,13 @@ async function writeFilesUntilKilled(
   expect(failure).toBe('');
 }
 
-async function checkFileSystem(disk: string): Promise<void> {
-  const repaired = await run('e2fsck', ['-fy', disk]);
+async function checkFileSystem(server: Foreground): Promise<void> {
+  const repaired = await run('e2fsck', ['-fy', server.disk]);
   // 1: the journal was replayed, and what that always leaves was tidied up.
-  expect(repaired.code, repaired.stdout + repaired.stderr).toBeLessThanOrEqual(1);
+  expect(repaired.code, repaired.stdout + repaired.stderr + server.stderr).toBeLessThanOrEqual(1);
   expect(repaired.stdout).not.toMatch(/corrupt|bad |invalid|multiply|checksum/i);
-  const clean = await run('e2fsck', ['-fn', disk]);
-  expect(clean.code, clean.stdout + clean.stderr).toBe(0);
+  const clean = await run('e2fsck', ['-fn', server.disk]);
+  expect(clean.code, clean.stdout + clean.stderr + server.stderr).toBe(0);
 }
 
 const KINDS = [
@@ -152,7 +152,7 @@ describe.skipIf(needs)('killed under ext4', () => {
     for (let round = 0; round <= ROUNDS; round++) {
       const server = await serveInForeground(image);
       if (round === 0) await check('mkfs.ext4', '-q', '-J', 'size=4', server.disk);
-      else await checkFileSystem(server.disk);
+      else await checkFileSystem(server);
       const loop = await mountLoop(server.disk);
       checkFiles(loop.folder, files);
       if (round === ROUNDS) {
