@@ -18,7 +18,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 /** A stretch of a disk that is written to and looked at; bytes. */
-export interface Zone {
+interface Zone {
   readonly start: number;
   readonly length: number;
 }

@@ -64,7 +64,6 @@ const MENDABLE: readonly [string, Poke[], Omit<Found, 'file'>[]][] = [
   ['an entry of an empty grain', [[GT[2], 0x7fff0000]], [error('beyond-end', GT[2], 256)]],
   ['a copy that is empty', [[RGT[0] + 8, 0]], [error('copies-differ', RGT[0] + 8, 2)]],
   ['a copy of zeros', [[RGT[0] + 8, 1]], [error('copies-differ', RGT[0] + 8, 2)]],
-  ['a copy that is not empty', [[RGT[2], 64]], [error('copies-differ', RGT[2], 256)]],
   ['a primary table of 0', [[GD, 0]], [error('directory-entry', GD)]],
   ['a primary table past the end', [[GD + 4, 0x7fffffff]], [error('directory-entry', GD + 4)]],
   ['a primary table over the header', [[GD + 8, 1]], [error('directory-entry', GD + 8)]],
@@ -127,6 +126,14 @@ describe('damage of one copy', () => {
     expect(readFileSync(file).equals(sound)).toBe(true);
     expect(contentOf(image, false).equals(content)).toBe(true);
   });
+});
+
+test('a copy that leads to a grain where its table leads nowhere may be the last trace of it', () => {
+  pokeAll(file, [[RGT[2], 64]]);
+  const damaged = readFileSync(file);
+  expect(foundIn(checkImageFile(image))).toEqual(inFile([error('copies-differ', RGT[2], 256)]));
+  expect(repairImage(image).mended).toEqual([]);
+  expect(readFileSync(file).equals(damaged)).toBe(true);
 });
 
 /** What would be a guess. */

@@ -196,13 +196,15 @@ class SectorTables {
       };
     }
     const isLost = sort === 'grain' && otherSort === 'grain';
+    // A crash leaves a copy ahead of its table. Without one it may be the last trace of the grain.
+    const isGuess = isLost || (otherSort === 'grain' && !this.#rules.isUnclean);
     return {
       kind: 'copies-differ',
       severity: this.#rules.isUnclean && !isLost ? 'unclean' : 'error',
       file,
       offset: copyOffset,
       message: `the grain table has ${word}, its redundant copy ${other}`,
-      ...(isLost ? {} : { repairs: [writeEntry(copyOffset, word, 'the grain table')] }),
+      ...(isGuess ? {} : { repairs: [writeEntry(copyOffset, word, 'the grain table')] }),
     };
   }
 
