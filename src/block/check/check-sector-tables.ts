@@ -195,13 +195,20 @@ class SectorTables {
         repairs: [writeEntry(copyOffset, word, 'the grain table')],
       };
     }
-    const isLost = sort === 'grain' && otherSort === 'grain';
+    return this.#judgeDifference(word, other, copyOffset);
+  }
+
+  /** Two entries of one grain that could both be right, and are not the same. */
+  #judgeDifference(word: number, other: number, copyOffset: number): Problem {
+    const { isUnclean } = this.#rules;
+    const isCopyInUse = this.#sort(other) === 'grain';
+    const isLost = isCopyInUse && this.#sort(word) === 'grain';
     // A crash leaves a copy ahead of its table. Without one it may be the last trace of the grain.
-    const isGuess = isLost || (otherSort === 'grain' && !this.#rules.isUnclean);
+    const isGuess = isLost || (isCopyInUse && !isUnclean);
     return {
       kind: 'copies-differ',
-      severity: this.#rules.isUnclean && !isLost ? 'unclean' : 'error',
-      file,
+      severity: isUnclean && !isLost ? 'unclean' : 'error',
+      file: this.#check.file.path,
       offset: copyOffset,
       message: `the grain table has ${word}, its redundant copy ${other}`,
       ...(isGuess ? {} : { repairs: [writeEntry(copyOffset, word, 'the grain table')] }),
