@@ -28,8 +28,8 @@ export interface TinyDisk {
   readonly name: string;
   /** The file to open. */
   readonly image: string;
+  /** By their names; those of parents begin with `base`. */
   readonly files: ReadonlyMap<string, Buffer>;
-  /** Files whose names begin with this are parents', which never change. */
   readonly zones: readonly Zone[];
   /** What the zones hold, one behind the other. */
   readonly content: Buffer;
