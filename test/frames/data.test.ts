@@ -302,7 +302,8 @@ describe('LSEEK', () => {
 
   test('finds data and holes of a disk', () => {
     const { ask } = exchangeOverDisk(4 * 65536);
-    ask(frame(16, [...rangeBody(65536, 1), 1]));
+    const grain = Array.from({ length: 65536 }, () => 1);
+    ask(frame(16, [...rangeBody(65536, grain.length), ...grain]));
     const seek = (offset: number, whence: number): number[] =>
       ask(
         frame(46, [...littleEndian(0, 8), ...littleEndian(offset, 8), ...littleEndian(whence, 8)]),

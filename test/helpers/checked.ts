@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
 import {
   checkAndRepair,
   type CheckOptions,
@@ -37,6 +39,23 @@ export function foundIn(report: CheckReport): Found[] {
     ...(grain === undefined ? {} : { grain }),
     ...(diskOffset === undefined ? {} : { diskOffset }),
   }));
+}
+
+/** The kind of an error, where it is, and its grain of so many bytes. */
+export type ErrorPlace = [kind: Found['kind'], offset: number, grain?: number, grainBytes?: number];
+
+/** What an error says of its place in `file`, and on the disk. */
+export function errorAt(file: string, ...error: ErrorPlace): Found {
+  const [kind, offset, grain, grainBytes = 0] = error;
+  const place = grain === undefined ? {} : { grain, diskOffset: grain * grainBytes };
+  return { kind, severity: 'error', file, offset, ...place };
+}
+
+/** Checks that nothing of `image` is mended, and nothing written to `file`. */
+export function expectLasting(image: string, file: string): void {
+  const before = readFileSync(file);
+  expect(repairImage(image).mended).toEqual([]);
+  expect(readFileSync(file).equals(before)).toBe(true);
 }
 
 /** All bytes of a disk. */

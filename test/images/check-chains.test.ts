@@ -7,9 +7,12 @@ import { VmdkError } from '../../src/vmdk/vmdk-error.js';
 import {
   checkImageFile,
   contentOf,
+  errorAt,
+  expectLasting,
   foundIn,
   repairImage,
   writeDisk,
+  type ErrorPlace,
   type Found,
 } from '../helpers/checked.js';
 import { pattern } from '../helpers/made-disk.js';
@@ -32,24 +35,14 @@ beforeEach(() => {
 
 const found = (): Found[] => foundIn(checkImageFile(image));
 
-function at(kind: Found['kind'], offset: number, grain?: number, grainBytes = 0): Found {
-  const place = grain === undefined ? {} : { grain, diskOffset: grain * grainBytes };
-  return { kind, severity: 'error', file, offset, ...place };
-}
-
-/** Checks that nothing is mended, and nothing written. */
-function expectLasting(): void {
-  const before = readFileSync(file);
-  expect(repairImage(image).mended).toEqual([]);
-  expect(readFileSync(file).equals(before)).toBe(true);
-}
+const at = (...error: ErrorPlace): Found => errorAt(file, ...error);
 
 describe('plain extents, chains and archives', () => {
   test('a flat extent that is too short is not made longer', () => {
     writeFileSync(file, Buffer.alloc(1000));
     writeDescriptor(image, ['RW 4 FLAT "extent.vmdk" 0']);
     expect(found()).toEqual([at('truncated', 1000)]);
-    expectLasting();
+    expectLasting(image, file);
   });
 
   test('files that are missing, or something else', () => {
@@ -73,7 +66,7 @@ describe('plain extents, chains and archives', () => {
     writeDescriptor(image, ['RW 6144 SPARSE "extent.vmdk"', 'RW 16 FLAT "extent.vmdk" 0']);
     poke(file, 72, Buffer.of(1));
     expect(found()).toContainEqual({ kind: 'unusable', severity: 'error', file });
-    expectLasting();
+    expectLasting(image, file);
   });
 
   test('an extent that may not be written is not mended', () => {
@@ -81,7 +74,7 @@ describe('plain extents, chains and archives', () => {
     writeDescriptor(image, ['RDONLY 6144 SPARSE "extent.vmdk"']);
     poke(file, 72, Buffer.of(1));
     expect(found()).toHaveLength(1);
-    expectLasting();
+    expectLasting(image, file);
   });
 
   test('problems of an extent say where they are on the disk', () => {
