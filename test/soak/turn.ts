@@ -95,7 +95,13 @@ function fioArguments(disk: string, round: number): string[] {
     ...['--name=soak', '--thread', '--ioengine=libaio', '--iodepth=8', '--direct=1'],
     ...[`--filename=${disk.replaceAll(':', '\\:')}`, '--allow_file_create=0', `--size=${HALF}`],
     ...['--io_size=64M', '--rw=randwrite', '--bsrange=4k-128k', '--blockalign=4k'],
-    ...['--verify=crc32c', '--verify_fatal=1', '--fdatasync=64', `--randseed=${round + 1}`],
+    ...[
+      '--verify=crc32c',
+      '--verify_fatal=1',
+      '--verify_state_save=0',
+      '--fdatasync=64',
+      `--randseed=${round + 1}`,
+    ],
   ];
 }
 
