@@ -10,7 +10,7 @@ export default mergeConfig(
       include: ['test/model/**/*.test.ts', 'test/crash/**/*.test.ts'],
       testTimeout: 1_200_000,
       env: {
-        VMDKFS_MODEL_RUNS: '1000',
+        VMDKFS_MODEL_RUNS: '400',
         VMDKFS_KILL_ROUNDS: '32',
         VMDKFS_CRASH_STATES: '120000',
       },

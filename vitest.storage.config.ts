@@ -1,0 +1,16 @@
+import { defineConfig, mergeConfig } from 'vitest/config';
+import base from './vitest.config.js';
+import { SummaryReporter } from './test/helpers/summary-reporter.js';
+
+/** Storage that fails or hangs, one test after the other, with nothing beside them. */
+export default mergeConfig(
+  { ...base, test: { ...base.test, include: [], exclude: [], reporters: [] } },
+  defineConfig({
+    test: {
+      include: ['test/e2e/storage-*.test.ts'],
+      maxWorkers: 1,
+      testTimeout: 180_000,
+      reporters: ['default', new SummaryReporter('storage')],
+    },
+  }),
+);
