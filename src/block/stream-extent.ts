@@ -52,10 +52,16 @@ export interface StreamExtentDescription {
  */
 const COMPRESSED_MAX = 2;
 
-/** A compressed grain with what leads it; one for each thread. */
-const COMPRESSED = Buffer.alloc(
-  COMPRESSED_MAX * GRAIN_SECTORS_MAX * SECTOR_BYTES + SECTOR_BYTES + LEAD_BYTES_MAX,
-);
+/** Memory for a compressed grain with what leads it; one for each thread. */
+let compressed: Buffer | undefined;
+
+/** That memory, made with the first stream that a thread reads. */
+function compressedBuffer(): Buffer {
+  compressed ??= Buffer.alloc(
+    COMPRESSED_MAX * GRAIN_SECTORS_MAX * SECTOR_BYTES + SECTOR_BYTES + LEAD_BYTES_MAX,
+  );
+  return compressed;
+}
 
 export class StreamExtent implements Extent {
   readonly start: number;
@@ -142,11 +148,12 @@ export class StreamExtent implements Extent {
     const { fileLength, grainBytes, hasMarkers } = this.#description;
     const there = fileLength - place;
     if (there < LEAD_BYTES_MAX) throw this.#bad(grain, place, 'is cut off by the end of the file');
+    const bytes = compressedBuffer();
     // Most grains are there with the first read, and little else.
     const guess = Math.min(this.#likelyBytes(grain, place), there);
-    this.#file.read(COMPRESSED, 0, guess, place);
+    this.#file.read(bytes, 0, guess, place);
     const sizeMax = COMPRESSED_MAX * grainBytes + SECTOR_BYTES;
-    const lead = decodeGrainLead(COMPRESSED, hasMarkers, sizeMax);
+    const lead = decodeGrainLead(bytes, hasMarkers, sizeMax);
     if (lead.offset !== undefined && lead.offset !== grain * grainBytes) {
       throw this.#bad(grain, place, `is marked as that of offset ${lead.offset} of the extent`);
     }
@@ -156,8 +163,8 @@ export class StreamExtent implements Extent {
       throw this.#bad(grain, place, `has ${size} compressed bytes (1 to ${limit} expected)`);
     }
     const end = lead.length + size;
-    if (end > guess) this.#file.read(COMPRESSED, guess, end - guess, place + guess);
-    return COMPRESSED.subarray(lead.length, end);
+    if (end > guess) this.#file.read(bytes, guess, end - guess, place + guess);
+    return bytes.subarray(lead.length, end);
   }
 
   /** As far as the next grain, which most writers put behind this one; a grain's size if not. */

