@@ -25,10 +25,10 @@ export function checkHostedExtent(check: ExtentCheck, header: SparseHeader): voi
   const { end, sectors } = checkSectorTables(check, header, directories, rules);
   // Space for tables that do not exist yet is no leak: VMware takes it to be theirs.
   const fixed = intervalsOf(Float64Array.of(0), Math.min(header.overHead, check.file.length));
-  const used = usedIntervals(header, joinIntervals(fixed, directories.metadata), sectors);
+  const inUse = usedIntervals(header, directories.metadata, sectors);
+  const used = joinIntervals(fixed, inUse);
   const useEnd = Math.max(end, used.at(-1) ?? 0);
-  const tables = usedIntervals(header, directories.metadata, sectors);
-  const space = { isUnclean, used: tables, end: useEnd };
+  const space = { isUnclean, used: inUse, end: useEnd };
   const { growsFile, planned } = reportDirectories(check, header, directories, space);
   checkLeaks(check, header, joinIntervals(used, planned), useEnd, !growsFile);
   if (!isUnclean) return;
