@@ -1,10 +1,9 @@
 /** From an image to its base: its parents, each checked against its child. */
-import { decodeFileName } from '../vmdk/descriptor.js';
-import { formatCid } from '../vmdk/cid.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { FileSource } from './file-source.js';
 import { FileUses } from './file-uses.js';
+import { cidMismatch, findParent } from './find-parent.js';
 import { isChecked } from './open-extent.js';
 import { openLayer, type OpenedLayer } from './open-layer.js';
 import type { OpenPolicy } from './open-policy.js';
@@ -59,27 +58,6 @@ function assertNoLoop(
   );
 }
 
-/** The parent of `child`; undefined where it is the base. */
-function findParent(child: OpenedLayer): FileSource | undefined {
-  const { parentCid, parentFileNameHint: hint } = child.descriptor;
-  if (hint === undefined) {
-    if (parentCid === undefined) return undefined;
-    throw new VmdkError(
-      'VMDK_BAD_DESCRIPTOR',
-      child.path,
-      `has a parentCID (${formatCid(parentCid)}) but no parentFileNameHint that names the parent`,
-    );
-  }
-  const name = decodeFileName(hint, child.descriptor);
-  const found = child.source.find(name, 'parent');
-  if (found !== undefined) return found;
-  throw new VmdkError(
-    'VMDK_MISSING_FILE',
-    child.path,
-    `its parent ${JSON.stringify(name)} does not exist; put it beside the child`,
-  );
-}
-
 /** A parent that was modified does not fit its child any more: the disk is a mixture of two states. */
 function checkCid(
   child: OpenedLayer,
@@ -87,10 +65,8 @@ function checkCid(
   policy: OpenPolicy,
   notices: string[],
 ): void {
-  const expected = child.descriptor.parentCid;
-  const found = parent.descriptor.cid;
-  if (expected === undefined || expected === found) return;
-  const what = `expects parent CID ${formatCid(expected)}, but ${parent.path} has CID ${found === undefined ? 'none' : formatCid(found)}; the parent was modified after the child was made`;
+  const what = cidMismatch(child, parent);
+  if (what === undefined) return;
   if (!policy.force) {
     throw new VmdkError(
       'VMDK_CID_MISMATCH',

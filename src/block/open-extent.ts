@@ -3,7 +3,7 @@
  * kind of sparse extent the file is, it says itself, because programs write one word for several.
  */
 import { COWD_MAGICNUMBER } from '../vmdk/cowd-header.js';
-import { decodeFileName } from '../vmdk/descriptor.js';
+import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
 import type { ExtentLine } from '../vmdk/extent-line.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { SESPARSE_CONST_HEADER_MAGIC } from '../vmdk/se-sparse-header.js';
@@ -61,7 +61,7 @@ export function openExtent(context: ExtentContext, line: ExtentLine, start: numb
     return openHosted(context, line, place, file, embeddedIn);
   }
   const open = OPENERS[line.type];
-  if (open === undefined) throw unsupported(context, line, 'which is not known');
+  if (open === undefined) throw unsupported(context.source, line, 'which is not known');
   return open(context, line, place);
 }
 
@@ -83,12 +83,12 @@ function openFlat(context: ExtentContext, line: ExtentLine, place: ExtentPlace):
   const isRaw = line.type === 'VMFSRAW' || line.type === 'VMFSRDM';
   if (isRaw && !context.use.allowDevices) {
     throw unsupported(
-      context,
+      context.source,
       line,
       'a device of an ESX host; where that device is at hand, allow it with --allow-devices',
     );
   }
-  const probe = findFile(context, line).open();
+  const probe = findExtentFile(context.source, context.descriptor.descriptor, line).open();
   const needed = line.fileOffset + line.size;
   if (probe.length < needed) {
     throw new VmdkError(
@@ -105,24 +105,23 @@ function openFlat(context: ExtentContext, line: ExtentLine, place: ExtentPlace):
 }
 
 function openSparse(context: ExtentContext, line: ExtentLine, place: ExtentPlace): OpenedExtent {
-  const probe = findFile(context, line).open();
+  const probe = findExtentFile(context.source, context.descriptor.descriptor, line).open();
   const head = readBytes(probe, 0, SECTOR_BYTES);
-  const magic = head.readUInt32LE();
+  const kind = sparseKind(head);
   const { files, use } = context;
-  const isCowd = magic === COWD_MAGICNUMBER;
-  const isSeSparse = magic === SESPARSE_CONST_HEADER_MAGIC && head.readUInt32LE(4) === 0;
-  if (!isCowd && !isSeSparse) {
+  if (kind === 'hosted') {
     if (line.type === 'VSANSPARSE') {
-      throw unsupported(context, line, 'a vSAN object, whose data is not in the file');
+      throw unsupported(context.source, line, 'a vSAN object, whose data is not in the file');
     }
     return openHosted(context, line, place, probe, decodeSparseHeader(head, probe.path));
   }
   const reason = readOnlyReason(context, line);
   const readOnly = reason !== undefined;
   const file = readOnly ? probe : files.openForWriting(probe);
-  const description = isCowd
-    ? checkCowd(files, file, place, { ...use, readOnly })
-    : checkSeSparse(files, file, place, { ...use, readOnly });
+  const description =
+    kind === 'cowd'
+      ? checkCowd(files, file, place, { ...use, readOnly })
+      : checkSeSparse(files, file, place, { ...use, readOnly });
   return { line, file, readOnlyReason: reason, description };
 }
 
@@ -154,12 +153,20 @@ function readOnlyReason(context: ExtentContext, line: ExtentLine): string | unde
   return line.access === 'RW' ? undefined : `its extent is ${line.access}`;
 }
 
-function findFile(context: ExtentContext, line: ExtentLine): FileSource {
-  const { descriptor, source } = context;
-  const name = decodeFileName(line.fileName, descriptor.descriptor);
+/**
+ * The file of the extent of `line`, which `source` names with `descriptor`.
+ *
+ * @throws VmdkError VMDK_MISSING_FILE and others that say why it cannot be used; the system's error
+ */
+export function findExtentFile(
+  source: FileSource,
+  descriptor: Descriptor,
+  line: ExtentLine,
+): FileSource {
+  const name = decodeFileName(line.fileName, descriptor);
   const found = source.find(name, 'extent');
   if (found !== undefined) return found;
-  if (name.startsWith('\\\\.\\')) throw unsupported(context, line, 'a device of a Windows machine');
+  if (name.startsWith('\\\\.\\')) throw unsupported(source, line, 'a device of a Windows machine');
   throw new VmdkError(
     'VMDK_MISSING_FILE',
     source.path,
@@ -167,10 +174,22 @@ function findFile(context: ExtentContext, line: ExtentLine): FileSource {
   );
 }
 
-function unsupported(context: ExtentContext, line: ExtentLine, what: string): VmdkError {
+/** Whether extents of `type`, a word of their line, are plain files. */
+export function isPlainType(type: string): boolean {
+  return OPENERS[type] === openFlat;
+}
+
+/** What kind of sparse extent begins with `head`, its first sector. */
+export function sparseKind(head: Buffer): 'cowd' | 'seSparse' | 'hosted' {
+  if (head.readUInt32LE() === COWD_MAGICNUMBER) return 'cowd';
+  const isSeSparse = head.readBigUInt64LE() === BigInt(SESPARSE_CONST_HEADER_MAGIC);
+  return isSeSparse ? 'seSparse' : 'hosted';
+}
+
+function unsupported(source: FileSource, line: ExtentLine, what: string): VmdkError {
   return new VmdkError(
     'VMDK_UNSUPPORTED',
-    context.source.path,
+    source.path,
     `descriptor line ${line.lineNumber} has an extent of type ${line.type}, ${what}`,
   );
 }

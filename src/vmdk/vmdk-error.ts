@@ -43,10 +43,13 @@ export class VmdkError extends Error {
   readonly errno = -constants.errno.EIO;
   readonly code: VmdkErrorCode;
   readonly file: string;
+  /** The message without the file in front of it. */
+  readonly reason: string;
 
-  constructor(code: VmdkErrorCode, file: string, message: string, options?: ErrorOptions) {
-    super(`${file}: ${message}`, options);
+  constructor(code: VmdkErrorCode, file: string, reason: string, options?: ErrorOptions) {
+    super(`${file}: ${reason}`, options);
     this.code = code;
     this.file = file;
+    this.reason = reason;
   }
 }

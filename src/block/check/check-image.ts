@@ -3,17 +3,16 @@
  * what it does not look at, each problem by itself.
  */
 import { describeError } from '../../errno.js';
-import { COWD_MAGICNUMBER } from '../../vmdk/cowd-header.js';
-import { formatCid } from '../../vmdk/cid.js';
-import { decodeFileName } from '../../vmdk/descriptor.js';
+import type { Descriptor } from '../../vmdk/descriptor.js';
 import type { ExtentLine } from '../../vmdk/extent-line.js';
 import { CHAIN_LENGTH_MAX, SECTOR_BYTES } from '../../vmdk/limits.js';
-import { SESPARSE_CONST_HEADER_MAGIC } from '../../vmdk/se-sparse-header.js';
 import { decodeSparseHeader, type SparseHeader } from '../../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../../vmdk/vmdk-error.js';
 import type { FileSource } from '../file-source.js';
 import { FileUses } from '../file-uses.js';
 import { findDescriptor, readBytes, type DescriptorPlace } from '../find-descriptor.js';
+import { cidMismatch, findParent } from '../find-parent.js';
+import { findExtentFile, isPlainType, sparseKind } from '../open-extent.js';
 import { OpenedFiles, type OpenedFile } from '../opened-files.js';
 import { checkCowdExtent, checkHostedExtent } from './check-hosted.js';
 import { checkSeSparseExtent } from './check-se-sparse.js';
@@ -57,7 +56,7 @@ export function checkImage(source: FileSource, watcher: CheckWatcher): CheckResu
   top.run();
   const seen = new Set([top.identity]);
   for (let child = top; seen.size <= CHAIN_LENGTH_MAX;) {
-    const parent = findParent(child, problems);
+    const parent = parentOf(child, problems);
     if (parent === undefined) break;
     const layer = openParent(parent, context, child.depth + 1);
     if (layer === undefined) break;
@@ -85,6 +84,7 @@ class LayerCheck {
   readonly identity: string;
   readonly source: FileSource;
   readonly place: DescriptorPlace;
+  readonly descriptor: Descriptor;
   /** Extents that may be written. */
   readonly files: OpenedFile[] = [];
   readonly #context: CheckContext;
@@ -98,12 +98,13 @@ class LayerCheck {
     this.path = source.path;
     this.identity = file.identity;
     this.place = findDescriptor(file);
+    this.descriptor = this.place.descriptor;
     if (this.place.embeddedIn === undefined) {
       context.uses.add(file.identity, { depth, kind: 'descriptor', path: file.path });
     }
     this.#context = context;
     this.depth = depth;
-    if (!this.place.descriptor.isEncrypted) return;
+    if (!this.descriptor.isEncrypted) return;
     throw new VmdkError(
       'VMDK_ENCRYPTED',
       source.path,
@@ -113,14 +114,14 @@ class LayerCheck {
 
   run(): void {
     let start = 0;
-    const { extents } = this.place.descriptor;
+    const { extents } = this.descriptor;
     if (extents.length === 0) this.#unusable(this.path, 'its descriptor names no extent');
     for (const line of extents) {
       try {
         this.#checkExtent(line, start);
       } catch (error) {
         if (!(error instanceof VmdkError)) throw error;
-        this.#unusable(error.file, error.message.slice(error.file.length + 2));
+        this.#unusable(error.file, error.reason);
       }
       start += line.size;
     }
@@ -139,17 +140,11 @@ class LayerCheck {
       this.#checkHosted(this.#checkOf(file, line, start), embeddedIn);
       return;
     }
-    const found = this.source.find(decodeFileName(line.fileName, this.place.descriptor), 'extent');
-    if (found === undefined) {
-      const name = decodeFileName(line.fileName, this.place.descriptor);
-      this.#unusable(this.path, `extent file ${JSON.stringify(name)} does not exist`);
-      return;
-    }
-    const extent = found.open();
+    const extent = findExtentFile(this.source, this.descriptor, line).open();
     this.#context.watcher.opened(extent, this.depth > 0);
     if (line.access === 'RW') this.files.push(extent);
     const check = this.#checkOf(extent, line, start);
-    const isPlain = /^(?:FLAT|VMFS|VMFSRAW|VMFSRDM)$/.test(line.type);
+    const isPlain = isPlainType(line.type);
     this.#use(extent, isPlain ? 'plain' : 'sparse');
     if (isPlain) checkFlat(check, line);
     else this.#checkSparse(check);
@@ -170,9 +165,9 @@ class LayerCheck {
 
   #checkSparse(check: ExtentCheck): void {
     const head = readBytes(check.file, 0, SECTOR_BYTES);
-    const magic = head.readUInt32LE();
-    if (magic === COWD_MAGICNUMBER) checkCowdExtent(check);
-    else if (magic === SESPARSE_CONST_HEADER_MAGIC) checkSeSparseExtent(check);
+    const kind = sparseKind(head);
+    if (kind === 'cowd') checkCowdExtent(check);
+    else if (kind === 'seSparse') checkSeSparseExtent(check);
     else this.#checkHosted(check, decodeSparseHeader(head, check.file.path));
   }
 
@@ -193,24 +188,14 @@ function checkFlat(check: ExtentCheck, line: ExtentLine): void {
   });
 }
 
-function findParent(child: LayerCheck, problems: Problems): FileSource | undefined {
-  const { descriptor } = child.place;
-  const { parentCid, parentFileNameHint: hint } = descriptor;
-  const add = (message: string): void => {
-    problems.add({ kind: 'unusable', severity: 'error', file: child.path, message });
-  };
-  if (hint === undefined) {
-    if (parentCid !== undefined) add('has a parentCID but no parentFileNameHint');
-    return undefined;
-  }
-  const name = decodeFileName(hint, descriptor);
+/** The parent of `child`; where it cannot be found that is a problem of the child. */
+function parentOf(child: LayerCheck, problems: Problems): FileSource | undefined {
   try {
-    const found = child.source.find(name, 'parent');
-    if (found === undefined) add(`its parent ${JSON.stringify(name)} does not exist`);
-    return found;
+    return findParent(child);
   } catch (error) {
     if (!(error instanceof VmdkError)) throw error;
-    add(error.message.slice(error.file.length + 2));
+    const { reason: message } = error;
+    problems.add({ kind: 'unusable', severity: 'error', file: child.path, message });
     return undefined;
   }
 }
@@ -231,13 +216,7 @@ function openParent(
 }
 
 function checkCid(child: LayerCheck, parent: LayerCheck, problems: Problems): void {
-  const expected = child.place.descriptor.parentCid;
-  const found = parent.place.descriptor.cid;
-  if (expected === undefined || expected === found) return;
-  problems.add({
-    kind: 'cid-mismatch',
-    severity: 'error',
-    file: child.path,
-    message: `expects parent CID ${formatCid(expected)}, but ${parent.path} has CID ${found === undefined ? 'none' : formatCid(found)}; the parent was modified after the child was made`,
-  });
+  const message = cidMismatch(child, parent);
+  if (message === undefined) return;
+  problems.add({ kind: 'cid-mismatch', severity: 'error', file: child.path, message });
 }

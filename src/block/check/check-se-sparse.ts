@@ -120,7 +120,7 @@ class SeSparseCheck {
         kind: 'directory-entry',
         severity: 'error',
         offset: offset + table * WIDE_BYTES,
-        message: `entry ${table} of the grain directory: ${messageOf(entry)}`,
+        message: `entry ${table} of the grain directory: ${entry.reason}`,
       });
       return GTE_UNALLOCATED;
     });
@@ -182,7 +182,7 @@ class SeSparseCheck {
       const entry = attempt(() => this.#codec.readEntry(this.#file, position, index));
       if (!(entry instanceof VmdkError)) words[index] = entry;
       else if (isReported) {
-        const message = messageOf(entry);
+        const message = entry.reason;
         this.#report(table, index, { kind: 'unknown-entry', message, position }, grainBytes);
       }
     }
@@ -284,9 +284,4 @@ function attempt<T>(read: () => T): T | VmdkError {
     if (error instanceof VmdkError) return error;
     throw error;
   }
-}
-
-/** The message without the file, which a problem names by itself. */
-function messageOf(error: VmdkError): string {
-  return error.message.slice(error.file.length + 2);
 }

@@ -1,0 +1,48 @@
+/** From a child to its parent: the file that its hint means, and whether it is still the same. */
+import { formatCid } from '../vmdk/cid.js';
+import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import type { FileSource } from './file-source.js';
+
+/** What is needed of an image to find its parent, and to tell whether it is one. */
+export interface Linked {
+  readonly path: string;
+  readonly source: FileSource;
+  readonly descriptor: Descriptor;
+}
+
+/**
+ * The parent of `child`; undefined where it is the base.
+ *
+ * @throws VmdkError that says why it cannot be found; the system's error
+ */
+export function findParent(child: Linked): FileSource | undefined {
+  const { parentCid, parentFileNameHint: hint } = child.descriptor;
+  if (hint === undefined) {
+    if (parentCid === undefined) return undefined;
+    throw new VmdkError(
+      'VMDK_BAD_DESCRIPTOR',
+      child.path,
+      `has a parentCID (${formatCid(parentCid)}) but no parentFileNameHint that names the parent`,
+    );
+  }
+  const name = decodeFileName(hint, child.descriptor);
+  const found = child.source.find(name, 'parent');
+  if (found !== undefined) return found;
+  throw new VmdkError(
+    'VMDK_MISSING_FILE',
+    child.path,
+    `its parent ${JSON.stringify(name)} does not exist; put it beside the child`,
+  );
+}
+
+/**
+ * Says of a parent that was modified after its child was made what does not fit; undefined where it
+ * was not. The disk is a mixture of two states then.
+ */
+export function cidMismatch(child: Linked, parent: Linked): string | undefined {
+  const expected = child.descriptor.parentCid;
+  const found = parent.descriptor.cid;
+  if (expected === undefined || expected === found) return undefined;
+  return `expects parent CID ${formatCid(expected)}, but ${parent.path} has CID ${found === undefined ? 'none' : formatCid(found)}; the parent was modified after the child was made`;
+}
