@@ -133,3 +133,15 @@ export function struct<const S extends Shape>(name: string, size: number, shape:
 export function viewOf(array: Uint8Array): DataView {
   return new DataView(array.buffer, array.byteOffset, array.byteLength);
 }
+
+/** The bytes of `words`, in the same memory. */
+export function bytesOf(words: Uint32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+}
+
+/** `value` as four little-endian bytes. */
+export function u32Bytes(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  u32.at(0).set(viewOf(bytes), 0, value);
+  return bytes;
+}

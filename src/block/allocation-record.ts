@@ -7,11 +7,12 @@
  *   seSparse   a bit for each grain, the grain of the disk that each holds, the number of tables
  *   hosted     nothing: the file ends where its last grain does
  */
-import { viewOf } from '../binary/struct.js';
+import { bytesOf, u32Bytes, viewOf } from '../binary/struct.js';
 import { CowdHeader } from '../vmdk/cowd-header.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { encodeBackMapEntry } from '../vmdk/se-sparse-entry.js';
 import { SeSparseVolatileHeader, type SeSparseHeader } from '../vmdk/se-sparse-header.js';
+import { SESPARSE_ENTRY_BYTES } from '../vmdk/se-sparse-regions.js';
 import type { GrainAllocator } from './grain-allocator.js';
 import type { HostFile } from './host-file.js';
 import type { LayerState } from './layer-state.js';
@@ -124,15 +125,11 @@ class CowdRecord implements AllocationRecord {
 
   write(): boolean {
     return this.#ends.update((_from, to) => {
-      const bytes = new Uint8Array(4);
-      viewOf(bytes).setUint32(0, to.grains / SECTOR_BYTES, true);
+      const bytes = u32Bytes(to.grains / SECTOR_BYTES);
       this.#file.write(bytes, 0, bytes.length, CowdHeader.freeSector.offset);
     });
   }
 }
-
-/** Bytes of a backmap entry, and of the number of tables. */
-const WIDE_BYTES = 8;
 
 class SeSparseRecord implements AllocationRecord {
   readonly #file: HostFile;
@@ -150,8 +147,8 @@ class SeSparseRecord implements AllocationRecord {
     for (let index = 0; index < count; index++) {
       words.set(encodeBackMapEntry(grain + index), 2 * index);
     }
-    const position = this.#header.backMap.offset + this.#indexOf(place) * WIDE_BYTES;
-    this.#file.write(new Uint8Array(words.buffer), 0, words.byteLength, position);
+    const position = this.#header.backMap.offset + this.#indexOf(place) * SESPARSE_ENTRY_BYTES;
+    this.#file.write(bytesOf(words), 0, words.byteLength, position);
   }
 
   write(): boolean {
@@ -177,7 +174,7 @@ class SeSparseRecord implements AllocationRecord {
   }
 
   #writeTableCount(end: number): void {
-    const bytes = new Uint8Array(WIDE_BYTES);
+    const bytes = new Uint8Array(SESPARSE_ENTRY_BYTES);
     const count = (end - this.#header.tables.offset) / this.#header.tableBytes;
     viewOf(bytes).setUint32(0, count, true);
     const position = this.#header.volatileOffset + SeSparseVolatileHeader.freeGTNumber.offset;

@@ -7,12 +7,11 @@
  */
 import { seSparseIndex } from '../vmdk/se-sparse-entry.js';
 import type { SeSparseHeader } from '../vmdk/se-sparse-header.js';
+import { SESPARSE_ENTRY_BYTES } from '../vmdk/se-sparse-regions.js';
 import type { HostFile } from './host-file.js';
 
 /** Bytes of the bitmap that are looked at together. */
 const WINDOW_BYTES = 4096;
-
-const BACKMAP_ENTRY_BYTES = 8;
 
 /** The grains as they travel between threads: which to look at next, and where to end. */
 export interface FreeGrainsDescription {
@@ -72,7 +71,7 @@ export class FreeGrains {
     if ((byte & (1 << (index % 8))) !== 0) return false;
     const entry = new Uint32Array(2);
     const bytes = new Uint8Array(entry.buffer);
-    const position = this.#header.backMap.offset + index * BACKMAP_ENTRY_BYTES;
+    const position = this.#header.backMap.offset + index * SESPARSE_ENTRY_BYTES;
     this.#file.read(bytes, 0, bytes.length, position);
     const [low = 0, high = 0] = entry;
     if ((low | high) === 0) return true;

@@ -4,6 +4,7 @@
  * of every table and grain, and a header that says nothing sensible does no harm.
  */
 import { alignUp } from '../binary/alignment.js';
+import { u32Bytes } from '../binary/struct.js';
 import { CowdHeader, decodeCowdHeader, type CowdExtentHeader } from '../vmdk/cowd-header.js';
 import { tableBytes } from '../vmdk/layout.js';
 import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../vmdk/limits.js';
@@ -94,7 +95,7 @@ function endInUse(file: OpenedFile, header: CowdExtentHeader, used: number): num
 function headerWrites(): { firstWrites: HeaderWrite[]; lastWrites: HeaderWrite[] } {
   const position = CowdHeader.uncleanShutdown.offset;
   return {
-    firstWrites: [{ position, bytes: Uint8Array.of(1, 0, 0, 0) }],
-    lastWrites: [{ position, bytes: Uint8Array.of(0, 0, 0, 0) }],
+    firstWrites: [{ position, bytes: u32Bytes(1) }],
+    lastWrites: [{ position, bytes: u32Bytes(0) }],
   };
 }

@@ -1,5 +1,6 @@
 /** Opening a hosted sparse extent: its header against its line, directories and all tables. */
 import { alignUp } from '../binary/alignment.js';
+import { u32Bytes } from '../binary/struct.js';
 import { tableBytes, tableCount } from '../vmdk/layout.js';
 import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../vmdk/limits.js';
 import { SparseExtentHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
@@ -156,6 +157,6 @@ function headerWrites(
   const firstWrites = [{ position, bytes: Uint8Array.of(1) }, ...late];
   const lastWrites = staysUnclean ? [] : [{ position, bytes: Uint8Array.of(0) }];
   if (header.version < TRACKED_VERSION) return { firstWrites, lastWrites };
-  const bytes = Uint8Array.of(header.hasZeroedGrains ? 2 : 1, 0, 0, 0);
+  const bytes = u32Bytes(header.hasZeroedGrains ? 2 : 1);
   return { firstWrites, lastWrites, untrack: { position: version.offset, bytes } };
 }

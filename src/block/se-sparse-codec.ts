@@ -6,6 +6,7 @@
  * table is not replaced when it is written: the entries on disk that still mean the same stay as
  * they are, an unmapped one with the index of its old place.
  */
+import { bytesOf } from '../binary/struct.js';
 import {
   decodeDirectoryEntry,
   encodeDirectoryEntry,
@@ -15,20 +16,18 @@ import {
   SeSparseKind,
   type EntryWords,
 } from '../vmdk/se-sparse-entry.js';
-import type { SeSparseHeader } from '../vmdk/se-sparse-header.js';
+import { SESPARSE_TABLE_BYTES, type SeSparseHeader } from '../vmdk/se-sparse-header.js';
+import { SESPARSE_ENTRY_BYTES } from '../vmdk/se-sparse-regions.js';
 import { GTE_UNALLOCATED, GTE_ZEROED } from '../vmdk/grain-entry.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { HostFile } from './host-file.js';
 import type { PlaceScale, TableCodec } from './table-codec.js';
 
-/** Bytes of one entry of a table or directory. */
-const WIDE_BYTES = 8;
-
 /** The entry of place 0 in memory; lower ones have meanings of their own. */
 const FIRST_PLACE = 2;
 
 /** One table as it is on disk; one for each thread, whose pages are there from the start. */
-const WIDE = new Uint32Array((4096 * WIDE_BYTES) / 4).fill(0);
+const WIDE = new Uint32Array(SESPARSE_TABLE_BYTES / Uint32Array.BYTES_PER_ELEMENT).fill(0);
 
 export class SeSparseCodec implements TableCodec {
   readonly grains: PlaceScale;
@@ -55,7 +54,7 @@ export class SeSparseCodec implements TableCodec {
   }
 
   readEntry(file: HostFile, position: number, index: number): number {
-    file.read(bytesOf(WIDE), 0, WIDE_BYTES, position + index * WIDE_BYTES);
+    file.read(bytesOf(WIDE), 0, SESPARSE_ENTRY_BYTES, position + index * SESPARSE_ENTRY_BYTES);
     return decode(WIDE, 0, file.path);
   }
 
@@ -76,7 +75,7 @@ export class SeSparseCodec implements TableCodec {
     entries.forEach((entry, index) => {
       if (entry >= FIRST_PLACE) put(wide, index, encodeDirectoryEntry(entry - FIRST_PLACE));
     });
-    file.write(bytesOf(wide), 0, wide.byteLength, position + first * WIDE_BYTES);
+    file.write(bytesOf(wide), 0, wide.byteLength, position + first * SESPARSE_ENTRY_BYTES);
   }
 }
 
@@ -131,8 +130,4 @@ function encode(entry: number): EntryWords {
 function put(wide: Uint32Array, index: number, [low, high]: EntryWords): void {
   wide[2 * index] = low;
   wide[2 * index + 1] = high;
-}
-
-function bytesOf(words: Uint32Array): Uint8Array {
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }

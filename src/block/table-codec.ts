@@ -3,6 +3,7 @@
  * is a u32: 0 and 1 have meanings of their own, anything else is a place in the file, counted in
  * units from an origin. What differs between the subformats is here and in `se-sparse-codec.ts`.
  */
+import { bytesOf } from '../binary/struct.js';
 import { ENTRY_BYTES } from '../vmdk/layout.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import type { SeSparseHeader } from '../vmdk/se-sparse-header.js';
@@ -88,8 +89,4 @@ class SectorCodec implements TableCodec {
   writeDirectory(file: HostFile, entries: Uint32Array, position: number, first: number): void {
     this.write(file, entries, position + first * ENTRY_BYTES);
   }
-}
-
-function bytesOf(words: Uint32Array): Uint8Array {
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }

@@ -1,4 +1,5 @@
 /** Checking hosted sparse and COWD extents, whose entries are sectors. */
+import { u32Bytes } from '../../binary/struct.js';
 import { intervalsOf, joinIntervals, type Intervals } from '../../binary/intervals.js';
 import { alignUp } from '../../binary/alignment.js';
 import { CowdHeader, decodeCowdHeader, type CowdExtentHeader } from '../../vmdk/cowd-header.js';
@@ -10,7 +11,7 @@ import { HostFile } from '../host-file.js';
 import { headerAreas } from '../open-hosted.js';
 import { checkDirectories } from './check-directories.js';
 import { checkSectorTables, usedIntervals } from './check-sector-tables.js';
-import { report, u32Bytes, type ExtentCheck } from './extent-check.js';
+import { report, type ExtentCheck } from './extent-check.js';
 import { reportDirectories } from './mend-directories.js';
 import type { Repair } from './problem.js';
 

@@ -12,6 +12,7 @@ import {
   SeSparseVolatileHeader,
   type SeSparseHeader,
 } from '../../vmdk/se-sparse-header.js';
+import { SESPARSE_ENTRY_BYTES } from '../../vmdk/se-sparse-regions.js';
 import { VmdkError } from '../../vmdk/vmdk-error.js';
 import { readBytes } from '../find-descriptor.js';
 import { HostFile } from '../host-file.js';
@@ -19,8 +20,6 @@ import { decodeSeSparseDirectory, SeSparseCodec } from '../se-sparse-codec.js';
 import { placeOf } from '../table-codec.js';
 import { isNear, overlapping, report, sorted, Window, type ExtentCheck } from './extent-check.js';
 import type { Problem } from './problem.js';
-
-const WIDE_BYTES = 8;
 
 /** What is read of bitmap and backmap at a time: grains may be in any order. */
 const PAGE_BYTES = 4096;
@@ -119,7 +118,7 @@ class SeSparseCheck {
       report(this.#check, {
         kind: 'directory-entry',
         severity: 'error',
-        offset: offset + table * WIDE_BYTES,
+        offset: offset + table * SESPARSE_ENTRY_BYTES,
         message: `entry ${table} of the grain directory: ${entry.reason}`,
       });
       return GTE_UNALLOCATED;
@@ -139,7 +138,7 @@ class SeSparseCheck {
     report(this.#check, {
       kind: 'directory-entry',
       severity: 'error',
-      offset: this.#header.directory.offset + table * WIDE_BYTES,
+      offset: this.#header.directory.offset + table * SESPARSE_ENTRY_BYTES,
       message:
         other === undefined
           ? `entry ${table} of the grain directory leads to byte ${position}, tables end at byte ${end}`
@@ -197,7 +196,7 @@ class SeSparseCheck {
   ): void {
     const { kind, message, position } = problem;
     const grain = table * this.#header.tableEntries + index;
-    const offset = position + index * WIDE_BYTES;
+    const offset = position + index * SESPARSE_ENTRY_BYTES;
     report(this.#check, { kind, severity: 'error', grain, offset, message }, grainBytes);
   }
 
@@ -224,8 +223,8 @@ class SeSparseCheck {
     const bitOffset = freeBitmap.offset + Math.floor(index / 8);
     const byte = this.#bitmap.at(bitOffset, 1)[0] ?? 0;
     const mask = 1 << (index % 8);
-    const backOffset = backMap.offset + index * WIDE_BYTES;
-    const back = this.#backMap.at(backOffset, WIDE_BYTES);
+    const backOffset = backMap.offset + index * SESPARSE_ENTRY_BYTES;
+    const back = this.#backMap.at(backOffset, SESPARSE_ENTRY_BYTES);
     const expected = Buffer.from(Uint32Array.from(encodeBackMapEntry(grain)).buffer);
     const add = (offset: number, message: string, what: string, bytes: Uint8Array): void => {
       report(
@@ -258,7 +257,7 @@ class SeSparseCheck {
     const most = tables.length / tableBytes;
     if (found >= needed && found <= most) return;
     const offset = this.#header.volatileOffset + SeSparseVolatileHeader.freeGTNumber.offset;
-    const bytes = new Uint8Array(WIDE_BYTES);
+    const bytes = new Uint8Array(SESPARSE_ENTRY_BYTES);
     new DataView(bytes.buffer).setUint32(0, needed, true);
     report(this.#check, {
       kind: 'allocation-record',

@@ -6,6 +6,7 @@
  * the copy's is taken, unless another grain is there; where the copy differs otherwise, it is made
  * equal. Where both lead to grains, different ones, nobody can know.
  */
+import { u32Bytes } from '../../binary/struct.js';
 import { findOverlap, intervalsOf, joinIntervals, type Intervals } from '../../binary/intervals.js';
 import { isAllocated } from '../../vmdk/grain-entry.js';
 import {
@@ -18,15 +19,7 @@ import {
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
 import { HostFile } from '../host-file.js';
 import { tableAt, type CheckedDirectories } from './check-directories.js';
-import {
-  isNear,
-  overlapping,
-  report,
-  sorted,
-  u32Bytes,
-  Window,
-  type ExtentCheck,
-} from './extent-check.js';
+import { isNear, overlapping, report, sorted, Window, type ExtentCheck } from './extent-check.js';
 import type { Problem, Repair } from './problem.js';
 
 /** What the tables lead to. */

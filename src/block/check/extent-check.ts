@@ -32,13 +32,6 @@ export function report(
   return check.problems.add(full) ? full : undefined;
 }
 
-/** `value` as four little-endian bytes. */
-export function u32Bytes(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, true);
-  return bytes;
-}
-
 /** All of `parts`, ascending. */
 export function sorted(parts: readonly Uint32Array[]): Uint32Array {
   const all = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -4,6 +4,7 @@
  * VMware lays the table out, if every good entry of the directory says that it was laid out so and
  * nothing else is there, and to the end of the file otherwise.
  */
+import { u32Bytes } from '../../binary/struct.js';
 import { findOverlap, intervalsOf, type Intervals } from '../../binary/intervals.js';
 import { alignUp } from '../../binary/alignment.js';
 import {
@@ -16,7 +17,7 @@ import {
 import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../../vmdk/limits.js';
 import { HostFile } from '../host-file.js';
 import { tableAt, type CheckedDirectories, type Directory } from './check-directories.js';
-import { report, u32Bytes, type ExtentCheck } from './extent-check.js';
+import { report, type ExtentCheck } from './extent-check.js';
 import type { Repair } from './problem.js';
 
 /** What is in use of the file besides; bytes. */
