@@ -3,12 +3,13 @@
  * refused then and not in the middle of a copy.
  */
 import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
-import { ENTRY_BYTES } from '../vmdk/layout.js';
+import { ENTRY_BYTES, grainCount, type Geometry } from '../vmdk/layout.js';
+import type { Directories } from './directories.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
 import { TABLE_DAMAGED } from './grain-tables.js';
 import { HostFile } from './host-file.js';
 import type { OpenedFile } from './opened-files.js';
-import { newTableCodec, placeOf, type TableCodecDescription } from './table-codec.js';
+import { newTableCodec, placeOf, SECTOR_SCALE, type TableCodecDescription } from './table-codec.js';
 
 /** Bytes of tables, as they are in memory, that are read at a time. */
 const CHECK_BYTES = 1024 * 1024;
@@ -20,6 +21,33 @@ export interface TablesFound {
   /** The primary directory, then the redundant one where there is one, as they are in memory. */
   readonly directories: readonly Uint32Array[];
   readonly bounds: GrainBoundsDescription;
+}
+
+/**
+ * The tables of an extent whose entries are sectors, as its directories lead to them.
+ *
+ * @param footprint bytes of the file that a grain takes at least
+ */
+export function sectorTables(
+  path: string,
+  geometry: Geometry,
+  directories: Directories,
+  footprint: number,
+): TablesFound {
+  const { grainBytes, tableEntries } = geometry;
+  return {
+    codec: { kind: 'sectors', tableEntries },
+    tableEntries,
+    directories: directories.entries,
+    bounds: {
+      path,
+      grainBytes,
+      footprint,
+      places: SECTOR_SCALE,
+      grainCount: grainCount(geometry),
+      metadata: directories.metadata,
+    },
+  };
 }
 
 /** What the pass over all tables found. */

@@ -4,9 +4,8 @@
  */
 import { findOverlap, type Intervals } from '../binary/intervals.js';
 import { isAllocated } from '../vmdk/grain-entry.js';
-import { grainCount, type Geometry } from '../vmdk/layout.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { placeOf, SECTOR_SCALE, type PlaceScale } from './table-codec.js';
+import { placeOf, type PlaceScale } from './table-codec.js';
 
 /** The bounds as they travel between threads. */
 export interface GrainBoundsDescription {
@@ -19,18 +18,6 @@ export interface GrainBoundsDescription {
   readonly grainCount: number;
   /** The parts of the file that are not grains. */
   readonly metadata: Intervals;
-}
-
-/** The bounds of grains that are not compressed, in a file whose entries are sectors. */
-export function sectorBounds(
-  path: string,
-  geometry: Geometry,
-  metadata: Intervals,
-): GrainBoundsDescription {
-  const { grainBytes } = geometry;
-  const places = SECTOR_SCALE;
-  const count = grainCount(geometry);
-  return { path, grainBytes, footprint: grainBytes, places, grainCount: count, metadata };
 }
 
 export class GrainBounds {

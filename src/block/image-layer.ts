@@ -17,13 +17,16 @@ import { ZeroExtent, type ZeroExtentDescription } from './zero-extent.js';
 export type ExtentDescription =
   FlatExtentDescription | SparseExtentDescription | StreamExtentDescription | ZeroExtentDescription;
 
-/** The file with the descriptor, and what to write to it first, so that the CID changes. */
+/** The file with the descriptor. */
 export interface DescriptorFile {
   readonly file: HostFileDescription;
   /** Whether `file` is no extent's, and to be closed with the layer. */
   readonly isOwnFile: boolean;
-  /** Empty for a layer that is not written. */
-  readonly firstWrites: readonly { readonly position: number; readonly bytes: Uint8Array }[];
+}
+
+/** Bytes for a place of one of a layer's files. */
+export interface LayerWrite extends HeaderWrite {
+  readonly file: HostFileDescription;
 }
 
 /** A layer as it travels between threads: sizes, descriptors of open files and shared memory. */
@@ -39,10 +42,11 @@ export interface LayerDescription {
   readonly state: SharedArrayBuffer;
   readonly descriptor: DescriptorFile;
   /**
-   * What ends change tracking in the headers of extents, with the first write. No barrier is for
-   * these alone: where they are lost the image is tracked as before.
+   * What to write before anything else: a new CID, and what ends change tracking. Only those to the
+   * descriptor's file have a barrier of their own: where an extent's header is lost, the image is
+   * tracked as before. Empty for a layer that is not written.
    */
-  readonly untrackWrites: readonly (HeaderWrite & { readonly file: HostFileDescription })[];
+  readonly firstWrites: readonly LayerWrite[];
 }
 
 export class ImageLayer implements BlockDevice {
@@ -55,7 +59,7 @@ export class ImageLayer implements BlockDevice {
   readonly #state: LayerState;
   readonly #parent: BlockDevice | undefined;
   readonly #descriptor: DescriptorFile;
-  readonly #untrackWrites: LayerDescription['untrackWrites'];
+  readonly #firstWrites: readonly LayerWrite[];
 
   constructor(description: LayerDescription, parent: BlockDevice | undefined) {
     this.size = description.size;
@@ -66,7 +70,7 @@ export class ImageLayer implements BlockDevice {
     this.#state = new LayerState(description.state);
     this.#parent = parent;
     this.#descriptor = description.descriptor;
-    this.#untrackWrites = description.untrackWrites;
+    this.#firstWrites = description.firstWrites;
     this.#extents = description.extents.map((extent) => this.#attach(extent));
   }
 
@@ -238,12 +242,8 @@ export class ImageLayer implements BlockDevice {
     this.#state.mutex.lock();
     try {
       if (this.#state.isCidChanged) return;
-      const file = new HostFile(this.#descriptor.file);
-      for (const { bytes, position } of this.#descriptor.firstWrites) {
-        file.write(bytes, 0, bytes.length, position);
-      }
-      for (const { bytes, file: extent, position } of this.#untrackWrites) {
-        new HostFile(extent).write(bytes, 0, bytes.length, position);
+      for (const { bytes, file, position } of this.#firstWrites) {
+        new HostFile(file).write(bytes, 0, bytes.length, position);
       }
       this.#state.cidChanged();
     } finally {

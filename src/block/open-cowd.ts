@@ -9,7 +9,7 @@ import { CowdHeader, decodeCowdHeader, type CowdExtentHeader } from '../vmdk/cow
 import { tableBytes } from '../vmdk/layout.js';
 import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../vmdk/limits.js';
 import { newRecordEnds } from './allocation-record.js';
-import { checkTables } from './check-tables.js';
+import { checkTables, sectorTables } from './check-tables.js';
 import {
   assertCovered,
   checkedSparse,
@@ -20,7 +20,6 @@ import {
 import { readDirectories } from './directories.js';
 import { readBytes } from './find-descriptor.js';
 import { describeAllocator } from './grain-allocator.js';
-import { sectorBounds } from './grain-bounds.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
 import type { HeaderWrite } from './sparse-extent.js';
 import { SECTOR_SCALE } from './table-codec.js';
@@ -38,7 +37,7 @@ export function checkCowd(
   use: ExtentUse,
 ): CheckedExtent {
   const header = decodeCowdHeader(readBytes(file, 0, CowdHeader.byteLength), file.path);
-  const { grainBytes, tableEntries } = header;
+  const { grainBytes } = header;
   assertCovered(file, header.capacity, grainBytes, place.size);
   files.claimTables(header.tableCount, file.path);
   const directories = readDirectories(file, {
@@ -46,12 +45,7 @@ export function checkCowd(
     offsets: [header.gdOffset],
     reserved: [{ start: 0, length: CowdHeader.byteLength }],
   });
-  const tables = {
-    codec: { kind: 'sectors', tableEntries } as const,
-    tableEntries,
-    directories: directories.entries,
-    bounds: sectorBounds(file.path, header, directories.metadata),
-  };
+  const tables = sectorTables(file.path, header, directories, grainBytes);
   const checked = checkTables(file, tables);
   if (header.isUnclean && !use.readOnly) checkUnclean(file, tables, checked.allocated);
   const used = Math.max(checked.grainsEnd, directories.metadata.at(-1) ?? 0);

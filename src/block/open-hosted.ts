@@ -5,7 +5,7 @@ import { tableBytes, tableCount } from '../vmdk/layout.js';
 import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../vmdk/limits.js';
 import { SparseExtentHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { checkTables } from './check-tables.js';
+import { checkTables, sectorTables } from './check-tables.js';
 import {
   assertCovered,
   checkedSparse,
@@ -16,7 +16,6 @@ import {
 } from './checked-extent.js';
 import { readDirectories, type Area, type Directories } from './directories.js';
 import { describeAllocator } from './grain-allocator.js';
-import { sectorBounds } from './grain-bounds.js';
 import { TABLE_MISSING } from './grain-tables.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
 import type { HeaderWrite } from './sparse-extent.js';
@@ -54,13 +53,8 @@ export function checkHosted(
     reserved: headerAreas(header),
   });
   if (!use.readOnly) assertWritable(file, header, directories, use);
-  const { grainBytes, tableEntries } = header;
-  const tables = {
-    codec: { kind: 'sectors', tableEntries } as const,
-    tableEntries,
-    directories: directories.entries,
-    bounds: sectorBounds(file.path, header, directories.metadata),
-  };
+  const { grainBytes } = header;
+  const tables = sectorTables(file.path, header, directories, grainBytes);
   const checked = checkTables(file, tables);
   const isChecked = header.uncleanShutdown && !use.readOnly;
   const late = isChecked ? checkUnclean(file, tables, checked.allocated) : [];

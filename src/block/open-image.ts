@@ -212,6 +212,6 @@ function describeLayers(chain: readonly OpenedLayer[], tableMemory: number): Lay
     ),
     state: newLayerState(),
     descriptor: layer.descriptorFile,
-    untrackWrites: layer.untrackWrites,
+    firstWrites: layer.firstWrites,
   }));
 }

@@ -6,7 +6,7 @@ import { changeCid, dropChangeTracking, type Descriptor } from '../vmdk/descript
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { FileSource } from './file-source.js';
 import { findDescriptor, type DescriptorPlace } from './find-descriptor.js';
-import type { DescriptorFile, LayerDescription } from './image-layer.js';
+import type { DescriptorFile, LayerWrite } from './image-layer.js';
 import { isChecked, openExtent, type OpenedExtent } from './open-extent.js';
 import { changeTracked } from './open-hosted.js';
 import type { OpenPolicy } from './open-policy.js';
@@ -25,8 +25,7 @@ export interface OpenedLayer {
   /** Why nothing of it is written; undefined where something is. */
   readonly readOnlyReason: string | undefined;
   readonly descriptorFile: DescriptorFile;
-  /** What ends change tracking in the headers of its extents. */
-  readonly untrackWrites: LayerDescription['untrackWrites'];
+  readonly firstWrites: readonly LayerWrite[];
   /** Whether the descriptor is inside the file of the first extent. */
   readonly isEmbedded: boolean;
   /** Whether a sparse extent's header says that it was not closed. */
@@ -68,8 +67,10 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
     extents,
     size,
     readOnlyReason: isWritten ? undefined : extents[0]?.readOnlyReason,
-    descriptorFile: { file, isOwnFile, firstWrites: isWritten ? planFirstWrites(place) : [] },
-    untrackWrites: isWritten ? extents.flatMap(untrackWrite) : [],
+    descriptorFile: { file, isOwnFile },
+    firstWrites: isWritten
+      ? [...planDescriptorWrites(place, file), ...extents.flatMap(untrackWrite)]
+      : [],
     isEmbedded: isInside,
     isUnclean: extents.some(({ description }) => isChecked(description) && description.isUnclean),
   };
@@ -121,18 +122,15 @@ function reopened(files: OpenedFiles, place: DescriptorPlace, isShared: boolean)
   return files.openForWriting(isShared ? files.open(place.file.path) : place.file);
 }
 
-function untrackWrite({
-  description,
-  file,
-  readOnlyReason,
-}: OpenedExtent): LayerDescription['untrackWrites'] {
+/** What ends change tracking in the header of an extent. */
+function untrackWrite({ description, file, readOnlyReason }: OpenedExtent): LayerWrite[] {
   if (!isChecked(description) || file === undefined || readOnlyReason !== undefined) return [];
   return description.untrack === undefined ? [] : [{ file, ...description.untrack }];
 }
 
-/** What ends change tracking and changes the CID, before anything else is written. */
-function planFirstWrites(place: DescriptorPlace): DescriptorFile['firstWrites'] {
-  const { descriptor, file, offset } = place;
+/** What ends change tracking in the descriptor, which is in `file`, and changes the CID. */
+function planDescriptorWrites(place: DescriptorPlace, file: OpenedFile): LayerWrite[] {
+  const { descriptor, offset } = place;
   const untracked = dropChangeTracking(descriptor);
   const cid = randomCid(descriptor.cid);
   const changes = [
@@ -140,6 +138,7 @@ function planFirstWrites(place: DescriptorPlace): DescriptorFile['firstWrites'] 
     ...changeCid(untracked.descriptor, cid, place.room, file.path),
   ];
   return changes.map((change) => ({
+    file,
     position: offset + change.start,
     bytes: Buffer.from(change.text, 'latin1'),
   }));

@@ -4,19 +4,18 @@
  * begins inside the file; whether it can be inflated shows when it is read.
  */
 import { alignDown } from '../binary/alignment.js';
-import { grainCount, tableBytes, tableCount } from '../vmdk/layout.js';
+import { tableBytes, tableCount } from '../vmdk/layout.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { decodeSparseHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { findFooter, FOOTER_BYTES } from '../vmdk/stream-marker.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { checkTables } from './check-tables.js';
+import { checkTables, sectorTables } from './check-tables.js';
 import { assertCovered, type CheckedExtent, type ExtentPlace } from './checked-extent.js';
 import { readDirectories } from './directories.js';
 import { readBytes } from './find-descriptor.js';
 import { describeTables } from './grain-tables.js';
 import { headerAreas } from './open-hosted.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
-import { SECTOR_SCALE } from './table-codec.js';
 
 /** How much of the end of a file is searched for the footer: some programs leave bytes behind it. */
 const FOOTER_SEARCH_BYTES = 1024 * 1024;
@@ -41,17 +40,9 @@ export function checkStream(
   // The redundant tables of such files are never newer, and nobody writes them.
   const plan = { geometry: header, offsets: [header.gdOffset], reserved: headerAreas(front) };
   const directories = readDirectories(file, plan);
-  const bounds = {
-    path: file.path,
-    grainBytes,
-    footprint: SECTOR_BYTES,
-    places: SECTOR_SCALE,
-    grainCount: grainCount(header),
-    metadata: directories.metadata,
-  };
-  const codec = { kind: 'sectors', tableEntries } as const;
-  const { entries } = directories;
-  const found = checkTables(file, { codec, tableEntries, bounds, directories: entries });
+  const tables = sectorTables(file.path, header, directories, SECTOR_BYTES);
+  const { bounds } = tables;
+  const found = checkTables(file, tables);
   const lastGrainBytes = header.capacity - (bounds.grainCount - 1) * grainBytes;
   return {
     kind: 'stream',
@@ -70,7 +61,12 @@ export function checkStream(
       hasMarkers: header.hasMarkers,
       allocated: found.allocated,
       bounds,
-      tables: describeTables({ tableCount: count, tableEntries }, slots, entries, found.unused),
+      tables: describeTables(
+        { tableCount: count, tableEntries },
+        slots,
+        directories.entries,
+        found.unused,
+      ),
       cache,
       id,
     }),
