@@ -9,7 +9,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { closeInheritedDescriptors } from '../os/inherited-descriptors.js';
 import { becomeIoFlusher } from '../os/io-flusher.js';
-import { libc } from '../os/libc.js';
+import { libcIfAny } from '../os/libc.js';
 import { debugLog } from './log.js';
 import { MountError } from './mount-error.js';
 import { serve, type MountRequest } from './session.js';
@@ -41,7 +41,8 @@ export async function serveInBackground(
   program: string,
 ): Promise<BackgroundResult> {
   // Threads that Node starts before any line of ours runs in the server have it by inheritance only.
-  inheritIoFlusher();
+  // Where there is no C library the server says so, where it matters.
+  if (libcIfAny() !== undefined) becomeIoFlusher();
   const child = spawn(process.execPath, [program, JSON.stringify(request)], {
     cwd: '/',
     detached: true,
@@ -71,16 +72,6 @@ export async function serveInBackground(
     exitCode: answer.failure.exitCode,
     lines: [`vmdkfs: ${answer.failure.message}`, ...lines],
   };
-}
-
-/** Has the server's threads keep memory reclaim from waiting for them, where that is permitted. */
-function inheritIoFlusher(): void {
-  try {
-    libc();
-  } catch {
-    return; // the server says so, where it matters
-  }
-  becomeIoFlusher();
 }
 
 /** The text of a pipe until its other end closes it. */

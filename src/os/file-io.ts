@@ -12,7 +12,7 @@ import {
   SEEK_END,
   SEEK_HOLE,
 } from '../file-flags.js';
-import { libc, loadedLibc, type Libc } from './libc.js';
+import { libc, libcIfAny, loadedLibc } from './libc.js';
 import { pinnedAddress } from './pinned-memory.js';
 import { systemCallError } from './system-call-error.js';
 
@@ -124,15 +124,6 @@ export function preallocate(fd: number, position: number, length: number, path: 
     const errno = c.errno();
     if (errno === Errno.EOPNOTSUPP || errno === Errno.ENOSYS) return false;
     if (errno !== Errno.EINTR) throw systemCallError('fallocate', errno, path);
-  }
-}
-
-/** The C library, loaded now if need be; undefined where there is none for this machine. */
-function libcIfAny(): Libc | undefined {
-  try {
-    return libc();
-  } catch {
-    return undefined;
   }
 }
 

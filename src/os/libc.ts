@@ -63,6 +63,15 @@ export function libc(): Libc {
   return loaded;
 }
 
+/** The C library, loaded now if need be; undefined where there is none for this machine. */
+export function libcIfAny(): Libc | undefined {
+  try {
+    return libc();
+  } catch {
+    return undefined;
+  }
+}
+
 /** The C library if this thread has loaded it already. */
 export function loadedLibc(): Libc | undefined {
   return loaded;

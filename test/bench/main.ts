@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { abortOnSignals, runCommand } from './command.js';
 import { Disks } from './disks.js';
 import { JOBS, type Job } from './jobs.js';
 import { checkMachine, machineFacts } from './machine.js';
@@ -18,19 +19,9 @@ import { allSubjects } from './subjects.js';
 
 const MIB = 1024 * 1024;
 
-const interruption = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    interruption.abort(new Error(`${signal}: interrupted`));
-  });
-}
+const interruption = abortOnSignals();
 
-try {
-  await main(parseOptions(process.argv.slice(2)));
-} catch (error) {
-  console.error(`bench: ${messageOf(error)}`);
-  process.exitCode = 1;
-}
+await runCommand('bench', () => main(parseOptions(process.argv.slice(2))));
 
 async function main(options: Options): Promise<void> {
   const jobs = JOBS.filter(({ name }) => name.includes(options.only));

@@ -3,12 +3,9 @@
  * kill the next mount's disk has its journal replayed by e2fsck, is clean then, and holds every file
  * that was synced. VMDKFS_KILL_ROUNDS sets how often for each disk.
  */
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createImage } from '../../src/block/create-image.js';
@@ -19,6 +16,7 @@ import { check, run } from '../helpers/run.js';
 import { inspectSeSparseFile } from '../helpers/sesparse-file.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 import { until } from '../helpers/until.js';
+import { killWhileWriting } from './kill-while-writing.js';
 import { hostedProblems } from './crash-disks.js';
 import { Random } from './recorded-disk.js';
 
@@ -89,29 +87,10 @@ async function writeFilesUntilKilled(
   files: Files,
   wait: number,
 ): Promise<void> {
-  const writer = spawn(process.execPath, [WRITER, folder, 'file'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  await killWhileWriting(server, [WRITER, folder, 'file'], wait, (line) => {
+    note(files, line);
+    return !line.startsWith('failed');
   });
-  onTestFinished(() => {
-    writer.kill('SIGKILL');
-  });
-  const ended = new Promise((resolve) => writer.once('close', resolve));
-  let isKilled = false;
-  let failure = '';
-  const started = new Promise<void>((resolve) => {
-    createInterface(writer.stdout).on('line', (line) => {
-      if (line.startsWith('failed') && !isKilled) failure = line;
-      note(files, line);
-      resolve();
-    });
-  });
-  await Promise.race([started, ended]);
-  await sleep(wait);
-  isKilled = true;
-  server.child.kill('SIGKILL');
-  expect(await server.ended).toBe('SIGKILL');
-  await ended;
-  expect(failure).toBe('');
 }
 
 async function checkFileSystem(server: Foreground): Promise<void> {

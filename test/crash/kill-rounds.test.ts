@@ -4,19 +4,17 @@
  * other byte is an old or a new one, and no checker finds damage. VMDKFS_KILL_ROUNDS sets how often
  * for each disk.
  */
-import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { serveInForeground, type Foreground } from '../helpers/foreground.js';
 import { isMountedAt } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 import { until } from '../helpers/until.js';
+import { killWhileWriting } from './kill-while-writing.js';
 import { CRASH_DISKS, type CrashDisk } from './crash-disks.js';
 import {
   newBank,
@@ -61,31 +59,16 @@ async function writeUntilKilled(
 ): Promise<LaneProgress[]> {
   writeFileSync(files.plan, JSON.stringify(lanes));
   const args = [WRITER, server.disk, files.plan, files.bank, LIBC];
-  const writer = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  onTestFinished(() => {
-    writer.kill('SIGKILL');
-  });
-  const ended = new Promise((resolve) => writer.once('close', resolve));
   const progress = lanes.map(() => ({ begun: 0, synced: 0 }));
-  let isKilled = false;
-  let failure = '';
-  const started = new Promise<void>((resolve) => {
-    createInterface(writer.stdout).on('line', (line) => {
-      const [word, lane, index] = line.split(' ');
-      const place = progress[Number(lane)];
-      if (word === 'begin' && place !== undefined) place.begun = Number(index) + 1;
-      else if (word === 'synced' && place !== undefined) place.synced = Number(index) + 1;
-      else if (!isKilled) failure = line;
-      resolve();
-    });
+  await killWhileWriting(server, args, wait, (line) => {
+    const [word, lane, index] = line.split(' ');
+    const place = progress[Number(lane)];
+    if (place === undefined) return false;
+    if (word === 'begin') place.begun = Number(index) + 1;
+    else if (word === 'synced') place.synced = Number(index) + 1;
+    else return false;
+    return true;
   });
-  await Promise.race([started, ended]);
-  await sleep(wait);
-  isKilled = true;
-  server.child.kill('SIGKILL');
-  expect(await server.ended).toBe('SIGKILL');
-  await ended;
-  expect(failure).toBe('');
   return progress;
 }
 

@@ -4,7 +4,8 @@
  */
 import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, missingProgram } from '../bench/programs.js';
+import { abortOnSignals, runCommand } from '../bench/command.js';
+import { missingProgram } from '../bench/programs.js';
 import { parseOptions, type Options } from './options.js';
 import { SOAK_DISKS } from './soak-disks.js';
 import { takeTurn } from './turn.js';
@@ -14,19 +15,9 @@ const PROGRAMS = ['fio', 'qemu-img', 'qemu-io', 'losetup', 'mkfs.ext4', 'e2fsck'
 /** The longest turn of one disk; in hours of soaking every disk has many. */
 const TURN_MS = 120_000;
 
-const interruption = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    interruption.abort(new Error(`${signal}: interrupted`));
-  });
-}
+const interruption = abortOnSignals();
 
-try {
-  await main(parseOptions(process.argv.slice(2)));
-} catch (error) {
-  console.error(`soak: ${messageOf(error)}`);
-  process.exitCode = 1;
-}
+await runCommand('soak', () => main(parseOptions(process.argv.slice(2))));
 
 async function main(options: Options): Promise<void> {
   const reason =

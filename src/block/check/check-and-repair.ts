@@ -1,6 +1,6 @@
 /** `vmdkfs check`: checks an image, mends what can be mended, and checks it again. */
 import { lockFiles } from '../image-locks.js';
-import { libc } from '../../os/libc.js';
+import { libcIfAny } from '../../os/libc.js';
 import { sourceOf } from '../open-image.js';
 import { policyOf, type OpenPermissions } from '../open-policy.js';
 import { OpenedFiles, type OpenedFile } from '../opened-files.js';
@@ -38,7 +38,8 @@ export interface CheckReport {
 export function checkAndRepair(path: string, options: CheckOptions): CheckReport {
   const files = new OpenedFiles();
   const notices: string[] = [];
-  tryLibc();
+  // Without the C library all of a file counts as data, and nothing can be given back.
+  libcIfAny();
   try {
     const first = check(files, path, options, notices);
     const found = mendableIn(first);
@@ -56,15 +57,6 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
     return { problems: second.problems, mended: found, mendable: left, notices };
   } finally {
     files.closeAll();
-  }
-}
-
-/** Without the C library all of a file counts as data, and nothing can be given back. */
-function tryLibc(): void {
-  try {
-    libc();
-  } catch {
-    // Where locks are wanted, `lockFiles` says why there are none.
   }
 }
 
