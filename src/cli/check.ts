@@ -6,13 +6,17 @@ import { printable } from '../errno.js';
 import { UsageError } from '../mount/mount-error.js';
 import { ExitCode } from './exit-codes.js';
 import { addOpenOptions, permissionsOf, type OpenFlags } from './open-options.js';
-import { complain, print } from './output.js';
-import { Progress } from './progress.js';
+import {
+  addReportOptions,
+  printNotices,
+  printResult,
+  withProgress,
+  type ReportFlags,
+} from './report.js';
 
-interface CheckFlags extends OpenFlags {
+interface CheckFlags extends OpenFlags, ReportFlags {
   readonly repair?: true;
   readonly dryRun?: true;
-  readonly json?: true;
   readonly lock: boolean;
 }
 
@@ -37,10 +41,10 @@ export function addCheckCommand(program: Command): void {
     .argument('<image>', 'the VMDK file, the descriptor of a split disk, or an OVA')
     .option('--repair', 'mend what can be mended without guessing')
     .option('-n, --dry-run', 'say what --repair would do')
-    .option('--json', 'print JSON')
     .option('--no-lock', 'check although another program may be using the image')
     .addHelpText('after', HELP)
     .action(check);
+  addReportOptions(command);
   addOpenOptions(command);
 }
 
@@ -48,10 +52,8 @@ function check(path: string, flags: CheckFlags): void {
   if (flags.repair === true && flags.dryRun === true) {
     throw new UsageError('--repair and --dry-run exclude each other');
   }
-  const progress = new Progress();
-  let report: CheckReport;
-  try {
-    report = checkAndRepair(path, {
+  const report = withProgress(flags, (progress) =>
+    checkAndRepair(path, {
       permissions: permissionsOf(flags),
       disk: flags.disk,
       repair: flags.repair === true,
@@ -59,13 +61,10 @@ function check(path: string, flags: CheckFlags): void {
       progress: (file, share) => {
         progress.show(`checking ${printable(file)}`, share);
       },
-    });
-  } finally {
-    progress.end();
-  }
-  for (const notice of report.notices) complain(`vmdkfs: ${printable(notice)}`);
-  if (flags.json === true) print(JSON.stringify(toJson(path, report), undefined, 2));
-  else print(...format(path, report, flags.dryRun === true).map(printable));
+    }),
+  );
+  printNotices(flags, report.notices);
+  printResult(flags, toJson(path, report), format(path, report, flags.dryRun === true));
   if (errorsOf(report) > 0) process.exitCode = ExitCode.PROBLEMS;
 }
 

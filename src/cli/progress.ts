@@ -7,9 +7,13 @@ const SILENT_MS = 1000;
 const STEP_MS = 200;
 
 export class Progress {
-  readonly #isShown = isatty(STDERR_FD);
+  readonly #isShown: boolean;
   #next = performance.now() + SILENT_MS;
   #hasLine = false;
+
+  constructor(isQuiet = false) {
+    this.#isShown = !isQuiet && isatty(STDERR_FD);
+  }
 
   /** Shows that `share` of `what` is done, from 0 to 1; not more often than the eye can follow. */
   show(what: string, share: number): void {

@@ -1,0 +1,43 @@
+/**
+ * How a command that works on an image reports: notices on stderr, progress on a terminal, the
+ * result as lines or as JSON on stdout. The same options and the same order for all of them.
+ */
+import type { Command } from 'commander';
+import { printable } from '../errno.js';
+import { complain, print } from './output.js';
+import { Progress } from './progress.js';
+
+/** What `addReportOptions` adds, as commander gives it. */
+export interface ReportFlags {
+  readonly json?: true;
+  readonly quiet?: true;
+}
+
+/** Adds `--json` and `--quiet` to a command. */
+export function addReportOptions(command: Command): void {
+  command
+    .option('--json', 'print JSON')
+    .option('-q, --quiet', 'print neither notices nor progress, only results and errors');
+}
+
+/** Runs `work` with a line for its progress, which is gone when it ends, also by an exception. */
+export function withProgress<T>(flags: ReportFlags, work: (progress: Progress) => T): T {
+  const progress = new Progress(flags.quiet === true);
+  try {
+    return work(progress);
+  } finally {
+    progress.end();
+  }
+}
+
+/** Says what the user should know beside the result. */
+export function printNotices(flags: ReportFlags, notices: readonly string[]): void {
+  if (flags.quiet === true) return;
+  complain(...notices.map((notice) => `vmdkfs: ${printable(notice)}`));
+}
+
+/** Prints the result: `json` with `--json`, otherwise `lines`. */
+export function printResult(flags: ReportFlags, json: unknown, lines: readonly string[]): void {
+  if (flags.json === true) print(JSON.stringify(json, undefined, 2));
+  else print(...lines.map(printable));
+}
