@@ -12,7 +12,8 @@ import {
   WORKERS_DEFAULT,
   type TransportName,
 } from '../mount/mount-options.js';
-import { serve, type MountRequest } from '../mount/session.js';
+import type { MountRequest } from '../mount/mount-request.js';
+import { serve } from '../mount/session.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain } from './output.js';
 

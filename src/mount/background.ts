@@ -12,7 +12,8 @@ import { becomeIoFlusher } from '../os/io-flusher.js';
 import { libcIfAny } from '../os/libc.js';
 import { debugLog } from './log.js';
 import { MountError } from './mount-error.js';
-import { serve, type MountRequest } from './session.js';
+import type { MountRequest } from './mount-request.js';
+import { serve } from './session.js';
 
 /** The pipe on which the server says how mounting went. */
 const READY_FD = 3;

@@ -11,42 +11,22 @@
  * hears them, leaves all waiting for the storage to the flush thread.
  */
 import { describeError } from '../errno.js';
-import { statSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openImage, type OpenOptions, type OpenedImage } from '../block/open-image.js';
-import { DiskFileSystem, initialMode } from '../fs/disk-file-system.js';
-import { newDiskState } from '../fs/disk-state.js';
-import { mountLibfuse } from '../fuse/libfuse/libfuse-transport.js';
-import type { Transport, TransportOptions } from '../fuse/transport.js';
+import { openImage, type OpenedImage } from '../block/open-image.js';
+import type { Transport } from '../fuse/transport.js';
 import { exitNow } from '../os/exit.js';
 import { findMount } from '../os/mount-table.js';
 import { mountHolders } from '../os/mount-holders.js';
 import { unmount } from '../os/unmount.js';
 import { ControlServer } from './control-socket.js';
 import { FlushTimer } from './flush-timer.js';
-import { mountKernel, TransportUnavailable } from './kernel-transport.js';
 import { debugLog, enableDebug, log } from './log.js';
 import { MountError } from './mount-error.js';
-import type { TransportName } from './mount-options.js';
+import type { MountRequest } from './mount-request.js';
+import { assertAnswers, mountTree } from './mount-tree.js';
 import { checkFuseDevice, checkMountpoint } from './mountpoint.js';
 import { Signals } from './signals.js';
-
-/** What to mount where; absolute paths. */
-export interface MountRequest {
-  readonly image: string;
-  readonly mountpoint: string;
-  readonly open: OpenOptions;
-  readonly transport: TransportName;
-  /** Threads that serve requests. */
-  readonly workers: number;
-  readonly writebackCache: boolean;
-  readonly passthrough: boolean;
-  readonly debug: boolean;
-  /** Options for the transport and the kernel. */
-  readonly passed: readonly string[];
-}
 
 const debug = debugLog('mount');
 
@@ -254,62 +234,6 @@ class Session {
     const second = await unmount(this.#mountpoint, true);
     if (second.outcome !== 'unmounted') log(`${this.#mountpoint}: ${second.message}`);
   }
-}
-
-async function mountTree(
-  image: OpenedImage,
-  mountpoint: string,
-  request: MountRequest,
-): Promise<Transport> {
-  const options = {
-    mountpoint,
-    fsname: request.image,
-    readOnly: image.device.readOnly,
-    options: request.passed,
-    state: newDiskState({
-      uid: process.getuid?.() ?? 0,
-      gid: process.getgid?.() ?? 0,
-      mode: initialMode(image.device),
-      mtime: statSync(request.image).mtimeMs,
-    }),
-    workers: request.workers,
-    writebackCache: request.writebackCache,
-    passthrough: request.passthrough,
-    debug: request.debug,
-  };
-  try {
-    if (request.transport === 'libfuse') return await mountOverLibfuse(image, options);
-    return await mountKernel(image, options);
-  } catch (error) {
-    if (request.transport === 'auto' && error instanceof TransportUnavailable) {
-      log(`${describeError(error)}; serving over fuse-native`);
-      return mountTree(image, mountpoint, { ...request, transport: 'libfuse' });
-    }
-    // An option that libfuse refuses, or a helper that dies, fails after the kernel has mounted.
-    if (findMount(mountpoint)?.type === 'fuse.vmdkfs') await unmount(mountpoint, true);
-    const reason = describeError(error);
-    throw new MountError(`${mountpoint}: could not be mounted: ${reason}`, { cause: error });
-  }
-}
-
-async function mountOverLibfuse(
-  image: OpenedImage,
-  options: TransportOptions & { readonly state: SharedArrayBuffer },
-): Promise<Transport> {
-  const fileSystem = new DiskFileSystem(image.device, {
-    state: options.state,
-    writebackCache: false,
-    log,
-  });
-  return mountLibfuse(fileSystem, options);
-}
-
-/** Asks the mount for its file, from another thread: this one has to answer. */
-async function assertAnswers(mountpoint: string, size: number): Promise<void> {
-  const file = join(mountpoint, 'disk.raw');
-  const stats = await stat(file);
-  if (stats.size === size) return;
-  throw new MountError(`${file}: shows ${stats.size} bytes instead of ${size}`);
 }
 
 async function listen(mountpoint: string): Promise<ControlServer | undefined> {

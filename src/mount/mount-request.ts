@@ -1,0 +1,18 @@
+/** What a server is asked to mount; travels as JSON to the process that serves in the background. */
+import type { OpenOptions } from '../block/open-image.js';
+import type { TransportName } from './mount-options.js';
+
+/** What to mount where; absolute paths. */
+export interface MountRequest {
+  readonly image: string;
+  readonly mountpoint: string;
+  readonly open: OpenOptions;
+  readonly transport: TransportName;
+  /** Threads that serve requests. */
+  readonly workers: number;
+  readonly writebackCache: boolean;
+  readonly passthrough: boolean;
+  readonly debug: boolean;
+  /** Options for the transport and the kernel. */
+  readonly passed: readonly string[];
+}

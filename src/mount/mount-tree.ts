@@ -1,0 +1,81 @@
+/** From an opened image to a mounted tree that answers. */
+import { describeError } from '../errno.js';
+import { statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { OpenedImage } from '../block/open-image.js';
+import { DiskFileSystem, initialMode } from '../fs/disk-file-system.js';
+import { newDiskState } from '../fs/disk-state.js';
+import { mountLibfuse } from '../fuse/libfuse/libfuse-transport.js';
+import type { Transport, TransportOptions } from '../fuse/transport.js';
+import { findMount } from '../os/mount-table.js';
+import { unmount } from '../os/unmount.js';
+import { mountKernel, TransportUnavailable } from './kernel-transport.js';
+import { log } from './log.js';
+import { MountError } from './mount-error.js';
+import type { MountRequest } from './mount-request.js';
+
+/**
+ * Mounts the tree of `image` over the transport of `request`; `auto` falls back to fuse-native.
+ *
+ * @throws MountError, with nothing left mounted
+ */
+export async function mountTree(
+  image: OpenedImage,
+  mountpoint: string,
+  request: MountRequest,
+): Promise<Transport> {
+  const options = {
+    mountpoint,
+    fsname: request.image,
+    readOnly: image.device.readOnly,
+    options: request.passed,
+    state: newDiskState({
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
+      mode: initialMode(image.device),
+      mtime: statSync(request.image).mtimeMs,
+    }),
+    workers: request.workers,
+    writebackCache: request.writebackCache,
+    passthrough: request.passthrough,
+    debug: request.debug,
+  };
+  try {
+    if (request.transport === 'libfuse') return await mountOverLibfuse(image, options);
+    return await mountKernel(image, options);
+  } catch (error) {
+    if (request.transport === 'auto' && error instanceof TransportUnavailable) {
+      log(`${describeError(error)}; serving over fuse-native`);
+      return mountTree(image, mountpoint, { ...request, transport: 'libfuse' });
+    }
+    // An option that libfuse refuses, or a helper that dies, fails after the kernel has mounted.
+    if (findMount(mountpoint)?.type === 'fuse.vmdkfs') await unmount(mountpoint, true);
+    const reason = describeError(error);
+    throw new MountError(`${mountpoint}: could not be mounted: ${reason}`, { cause: error });
+  }
+}
+
+async function mountOverLibfuse(
+  image: OpenedImage,
+  options: TransportOptions & { readonly state: SharedArrayBuffer },
+): Promise<Transport> {
+  const fileSystem = new DiskFileSystem(image.device, {
+    state: options.state,
+    writebackCache: false,
+    log,
+  });
+  return mountLibfuse(fileSystem, options);
+}
+
+/**
+ * Asks the mount for its file, from another thread: this one has to answer.
+ *
+ * @throws MountError where it shows another size than `size` bytes
+ */
+export async function assertAnswers(mountpoint: string, size: number): Promise<void> {
+  const file = join(mountpoint, 'disk.raw');
+  const stats = await stat(file);
+  if (stats.size === size) return;
+  throw new MountError(`${file}: shows ${stats.size} bytes instead of ${size}`);
+}
