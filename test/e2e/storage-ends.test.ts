@@ -14,10 +14,10 @@ import { FaultyStorage } from '../helpers/faulty-storage.js';
 import { serveInForeground, type Foreground } from '../helpers/foreground.js';
 import { isMountedAt } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
-import { check, run, vmdkfs } from '../helpers/run.js';
+import { check, run, vmdkfs, type Outcome } from '../helpers/run.js';
 import { inspectSparseFile } from '../helpers/sparse-file.js';
 import { tempFolder } from '../helpers/temp-folder.js';
-import { until } from '../helpers/until.js';
+import { until, within } from '../helpers/until.js';
 
 const MIB = 1024 * 1024;
 
@@ -27,12 +27,17 @@ const SOON_MS = 1000;
 const SYNCED = pattern(70_000, 3);
 const SYNCED_AT = 12_345;
 
-/** Writes to a disk, says so, and closes it when its stdin ends. */
+/** Time for what takes a moment, on a machine that is busy. */
+const LATE_MS = 60_000;
+
+/** Writes to a disk for each line of its stdin, says so, and closes it when that ends. */
 const WRITER = `
 const fs = require('node:fs');
 const fd = fs.openSync(process.argv[1], 'r+');
-fs.writeSync(fd, Buffer.alloc(${SYNCED.length}, 9), 0, ${SYNCED.length}, ${MIB});
-console.log('written');
+process.stdin.on('data', () => {
+  fs.writeSync(fd, Buffer.alloc(${SYNCED.length}, 9), 0, ${SYNCED.length}, ${MIB});
+  console.log('written');
+});
 // Nobody answers any more where the server left.
 process.stdin.on('end', () => fs.close(fd, () => undefined)).resume();
 `;
@@ -42,14 +47,24 @@ process.stdin.on('end', () => fs.close(fd, () => undefined)).resume();
  * closed, which flushes, when it starts its program, and over storage that hangs it would hang there,
  * together with whoever waits for it or looks at it in /proc.
  */
-async function startWriter(disk: string): Promise<ChildProcess> {
+function startWriter(disk: string): ChildProcess {
   const stdio = ['pipe', 'pipe', 'inherit'] as const;
   const writer = spawn(process.execPath, ['-e', WRITER, disk], { stdio: [...stdio] });
   onTestFinished(() => {
     writer.kill('SIGKILL');
   });
-  await once(writer.stdout, 'data');
   return writer;
+}
+
+/** Lets the writer write until the storage hangs before that was flushed, which a timer does too. */
+async function hangBehind(writer: ChildProcess, storage: FaultyStorage): Promise<void> {
+  for (let tries = 0; tries < 20; tries++) {
+    const written = once(writer.stdout!, 'data');
+    writer.stdin!.write('write\n');
+    await within('the writer has written', LATE_MS, written);
+    if (await storage.hangUnsynced()) return;
+  }
+  throw new Error('every write was flushed before the storage hung');
 }
 
 /** A server whose storage hangs: something is synced, something more was received. */
@@ -57,6 +72,7 @@ async function hanging(): Promise<{
   storage: FaultyStorage;
   made: CrashDisk;
   server: Foreground;
+  writer: ChildProcess;
 }> {
   const [kind] = CRASH_DISKS;
   const storage = new FaultyStorage();
@@ -67,10 +83,18 @@ async function hanging(): Promise<{
   await handle.write(SYNCED, 0, SYNCED.length, SYNCED_AT);
   await handle.datasync();
   await handle.close();
-  const writer = await startWriter(server.disk);
-  storage.hang();
+  const writer = startWriter(server.disk);
+  await hangBehind(writer, storage);
   writer.stdin?.end();
-  return { storage, made, server };
+  return { storage, made, server, writer };
+}
+
+function ended(what: string, server: Foreground): Promise<number | string> {
+  return within(`${what} has ended`, LATE_MS, server.ended);
+}
+
+async function detached({ mountpoint }: Foreground): Promise<void> {
+  await until('the mount is gone', LATE_MS, () => !isMountedAt(mountpoint));
 }
 
 async function expectSynced(made: CrashDisk): Promise<void> {
@@ -86,11 +110,11 @@ describe.skipIf(isMissing('hanging storage', 'fuse', 'qemu'))('storage that hang
   test('lets SIGTERM wait, and ends cleanly when it goes on', async () => {
     const { made, server, storage } = await hanging();
     server.child.kill('SIGTERM');
-    await until('the mount is detached', 10_000, () => !isMountedAt(server.mountpoint));
+    await detached(server);
     await sleep(SOON_MS);
     expect(server.isRunning).toBe(true);
     storage.goOn();
-    expect(await server.ended).toBe(0);
+    expect(await ended('the server', server)).toBe(0);
     await expectSynced(made);
   });
 
@@ -98,16 +122,15 @@ describe.skipIf(isMissing('hanging storage', 'fuse', 'qemu'))('storage that hang
     const [two, three] = await Promise.all([hanging(), hanging()]);
     for (const { server } of [two, three]) {
       server.child.kill('SIGTERM');
-      await until('the mount is detached', 10_000, () => !isMountedAt(server.mountpoint));
+      await detached(server);
       server.child.kill('SIGTERM');
     }
     await sleep(SOON_MS);
     expect([two.server.isRunning, three.server.isRunning]).toEqual([true, true]);
     three.server.child.kill('SIGTERM');
-    expect(await three.server.ended).toBe(3);
+    expect(await ended('the server with three signals', three.server)).toBe(3);
     expect(three.server.stderr).toMatch(/leaving at once/);
-    expect(two.server.isRunning).toBe(true);
-    expect(await two.server.ended).toBe(3);
+    expect(await ended('the server with two signals', two.server)).toBe(3);
     expect(two.server.stderr).toMatch(/the storage does not answer/);
     for (const { made, storage } of [two, three]) {
       storage.goOn();
@@ -116,15 +139,17 @@ describe.skipIf(isMissing('hanging storage', 'fuse', 'qemu'))('storage that hang
   });
 
   test('lets vmdkfs unmount wait until the image is closed', async () => {
-    const { made, server, storage } = await hanging();
-    const busy = await vmdkfs('unmount', server.mountpoint);
+    const { made, server, storage, writer } = await hanging();
+    const unmount = (): Promise<Outcome> =>
+      within('vmdkfs unmount ends', LATE_MS, vmdkfs('unmount', server.mountpoint));
+    const busy = await unmount();
     expect(busy).toMatchObject({ code: 3, stderr: expect.stringMatching(/busy/) as string });
     storage.goOn();
-    await sleep(SOON_MS);
-    storage.hang();
+    await until('the writer is gone', LATE_MS, () => writer.exitCode !== null);
+    await storage.hang();
     let isDone = false;
-    const unmounting = vmdkfs('unmount', server.mountpoint).finally(() => (isDone = true));
-    await until('the mount is gone', 10_000, () => !isMountedAt(server.mountpoint));
+    const unmounting = unmount().finally(() => (isDone = true));
+    await detached(server);
     await sleep(SOON_MS);
     expect(isDone).toBe(false);
     // Also then signals are heard; the first has nothing to do.
@@ -132,10 +157,10 @@ describe.skipIf(isMissing('hanging storage', 'fuse', 'qemu'))('storage that hang
     await sleep(SOON_MS);
     expect(server.stderr).toBe('');
     server.child.kill('SIGTERM');
-    await until('it is heard', 5000, () => server.stderr.includes('SIGTERM again'));
+    await until('it is heard', LATE_MS, () => server.stderr.includes('SIGTERM again'));
     storage.goOn();
     expect(await unmounting).toMatchObject({ code: 0 });
-    await server.ended;
+    await ended('the server', server);
     await expectSynced(made);
   });
 });
@@ -164,7 +189,7 @@ describe.skipIf(isMissing('a limit of file size', 'fuse', 'prlimit', 'qemu'))(
       await handle.datasync();
       await handle.close();
       server.child.kill('SIGTERM');
-      expect(await server.ended).toBe(0);
+      expect(await ended('the server', server)).toBe(0);
       expect(await hostedProblems(image, [image])).toEqual([]);
       const again = await serveInForeground(image, ['-o', 'ro']);
       const reader = await open(again.disk, 'r');
@@ -221,7 +246,7 @@ describe.skipIf(needs)('an ext4 that is full', () => {
     await handle.datasync();
     await handle.close();
     server.child.kill('SIGTERM');
-    expect(await server.ended).toBe(0);
+    expect(await ended('the server', server)).toBe(0);
     expect(await hostedProblems(image, [image])).toEqual([]);
     const { device } = openImage(image, { readOnly: true });
     const found = Buffer.alloc(MIB);

@@ -13,9 +13,12 @@ import { pattern } from '../helpers/made-disk.js';
 import { FaultyStorage, type Faults } from '../helpers/faulty-storage.js';
 import { mountImage, type Mounted } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
+import { within } from '../helpers/until.js';
 
 const { EDQUOT, EIO, ENOSPC } = constants.errno;
 const KIB = 1024;
+/** Time for one call, on a machine that is busy. */
+const CALL_MS = 60_000;
 const DONE = { write: 0, sync: 0 };
 
 /** A mounted image whose storage fails on command, and what the disk has to hold. */
@@ -41,10 +44,12 @@ async function setup(kind: string): Promise<Setup> {
 /** 0 or the errno: Node has no name for EDQUOT. */
 async function outcome(action: Promise<unknown>): Promise<number> {
   try {
-    await action;
+    await within('a call on the disk returns', CALL_MS, action);
     return 0;
   } catch (error) {
-    return -Number((error as NodeJS.ErrnoException).errno);
+    const { errno } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
+    return -errno;
   }
 }
 

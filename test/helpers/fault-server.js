@@ -9,7 +9,10 @@
  *   FAULT.short   the most bytes a write takes
  *   FAULT.loses   of fsync: what was written since the last one that succeeded is lost
  *
- * To hang it, stop the process. Arguments: folder, mountpoint, control file, built modules.
+ * Looking up `.hang` stops the process, `.hang-unsynced` only while a write waits for its sync; the
+ * answer is ENOENT where it will stop, EAGAIN where not. It stops between two requests: one that it
+ * had taken could not be given up by whoever waits for it, not even by being killed.
+ * Arguments: folder, mountpoint, control file, built modules.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { readSync, writeSync } from 'node:fs';
@@ -25,7 +28,7 @@ const { Exchange } = await import(join(dist, 'fuse/kernel/exchange.js'));
 const ROOT = 1;
 const OPCODE_OFFSET = 4;
 const FLUSH = 25;
-const { EINVAL, ENOENT, ENOSYS, EOPNOTSUPP } = constants.errno;
+const { EAGAIN, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP } = constants.errno;
 
 /** What the control file says of a call, with how often it was made since that changed. */
 class Faults {
@@ -75,6 +78,10 @@ class StoredFile {
     this.#undo = [];
   }
 
+  get isSynced() {
+    return this.#undo.length === 0;
+  }
+
   lose() {
     for (const { old, offset, size } of this.#undo.reverse()) {
       writeSync(this.#fd, old, 0, old.length, offset);
@@ -93,12 +100,18 @@ class Storage {
   #names = readdirSync(folder);
   #files = this.#names.map((name) => new StoredFile(join(folder, name)));
   #faults = new Faults();
+  /** Whether to stop before the next request is taken. */
+  isStopping = false;
 
   #file(ino) {
     return this.#files[ino - ROOT - 1];
   }
 
   lookup(parent, name) {
+    if (name === '.hang' || name === '.hang-unsynced') {
+      this.isStopping = name === '.hang' || this.#files.some((file) => !file.isSynced);
+      return this.isStopping ? -ENOENT : -EAGAIN;
+    }
     const index = this.#names.indexOf(name);
     return parent === ROOT && index >= 0 ? ROOT + 1 + index : -ENOENT;
   }
@@ -162,7 +175,8 @@ const request = { mountpoint, fsname: 'storage', subtype: 'faulty', options: ['r
 const device = new FuseDevice((await mountFuse(request)).fd);
 connect(device, { writebackCache: false, passthrough: false });
 const log = (message) => process.stderr.write(`${message}\n`);
-const exchange = new Exchange(new Storage(), { onlyUser: undefined, backingId: undefined, log });
+const storage = new Storage();
+const exchange = new Exchange(storage, { onlyUser: undefined, backingId: undefined, log });
 writeSync(1, 'ready\n');
 for (;;) {
   const length = device.receive(exchange.request);
@@ -171,4 +185,8 @@ for (;;) {
   const isFlush = exchange.requestView.getUint32(OPCODE_OFFSET, true) === FLUSH;
   const reply = isFlush ? exchange.finish(-ENOSYS) : exchange.handle(length);
   if (reply > 0) device.send(exchange.reply, reply);
+  if (storage.isStopping) {
+    storage.isStopping = false;
+    process.kill(process.pid, 'SIGSTOP');
+  }
 }

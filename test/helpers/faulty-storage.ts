@@ -1,12 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { run } from './run.js';
 import { tempFolder } from './temp-folder.js';
+import { until, within } from './until.js';
 
 /** How calls fail from now on; see `fault-server.js`. */
 export interface Faults {
@@ -16,6 +17,10 @@ export interface Faults {
 
 const SERVER = fileURLToPath(new URL('fault-server.js', import.meta.url));
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
+
+/** Time to start, and to answer and stop, on a machine that is busy; milliseconds. */
+const START_MS = 60_000;
+const STOP_MS = 30_000;
 
 /** A folder whose files can be used through storage that fails on command. */
 export class FaultyStorage {
@@ -46,7 +51,8 @@ export class FaultyStorage {
       server.kill('SIGKILL');
       await run('umount', ['-q', '-l', this.folder]);
     });
-    await Promise.race([once(server.stdout, 'data'), once(server, 'exit')]);
+    const started = Promise.race([once(server.stdout, 'data'), once(server, 'exit')]);
+    await within('the faulty storage is mounted', START_MS, started);
     if (server.exitCode !== null) throw new Error('the faulty storage could not be mounted');
     // The first close teaches the kernel that closing asks nothing of this storage.
     for (const name of readdirSync(this.store))
@@ -59,13 +65,39 @@ export class FaultyStorage {
     renameSync(next, this.#control);
   }
 
-  /** Calls do not return any more. */
-  hang(): void {
-    this.#server?.kill('SIGSTOP');
+  /** Calls do not return any more; the server holds none of them. */
+  async hang(): Promise<void> {
+    if (!(await this.#stop('.hang'))) throw new Error('the faulty storage did not stop');
+  }
+
+  /**
+   * The same while something that was written waits for its sync.
+   *
+   * @returns whether there is such a thing; nothing hangs if not
+   */
+  hangUnsynced(): Promise<boolean> {
+    return this.#stop('.hang-unsynced');
+  }
+
+  async #stop(name: string): Promise<boolean> {
+    const asked = stat(join(this.folder, name)).then(
+      () => undefined,
+      (error: unknown) => (error as NodeJS.ErrnoException).code,
+    );
+    const answer = await within('the faulty storage answers', STOP_MS, asked);
+    if (answer !== 'ENOENT') return false;
+    const pid = this.#server?.pid ?? 0;
+    await until('the faulty storage has stopped', STOP_MS, () => stateOf(pid) === 'T');
+    return true;
   }
 
   /** Calls return again. */
   goOn(): void {
     this.#server?.kill('SIGCONT');
   }
+}
+
+/** The letter of a process's state in /proc. */
+function stateOf(pid: number): string | undefined {
+  return /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
 }
