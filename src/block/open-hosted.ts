@@ -23,7 +23,7 @@ import { SECTOR_SCALE } from './table-codec.js';
 import { checkUnclean } from './unclean.js';
 
 /** The version that a header with change tracking has. */
-const TRACKED_VERSION = 3;
+export const TRACKED_VERSION = 3;
 
 /**
  * Checks an extent at `place` of the disk; `files` counts its tables.

@@ -1,5 +1,5 @@
 /** `vmdkfs check` as it is called: exit codes, what it prints, and what QEMU says of what it mended. */
-import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { writeDisk } from '../helpers/checked.js';
@@ -220,8 +220,34 @@ describe.skipIf(isMissing('check and mounts', 'fuse'))('beside a mount', () => {
     expect((await vmdkfs('check', image)).code).toBe(0);
     const reader = await mountImage(image, '-r');
     expect((await vmdkfs('check', image)).code).toBe(0);
-    expect((await vmdkfs('check', image, '--repair')).code).toBe(6);
     await reader.unmount();
+  });
+
+  test('what is read by a mount is locked for writing only where something is mended', async () => {
+    const { unmount } = await mountImage(image, '-r');
+    expect(await vmdkfs('check', image, '--repair')).toMatchObject({ code: 0, stderr: '' });
+    damage();
+    const before = readFileSync(image);
+    const refused = await vmdkfs('check', image, '--repair');
+    expect(refused).toMatchObject({ code: 6, stdout: '' });
+    expect(refused.stderr).toContain('cannot be opened for writing beside it');
+    expect(readFileSync(image).equals(before)).toBe(true);
+    await unmount();
+    expect((await vmdkfs('check', image, '--repair')).code).toBe(0);
+    expect((await vmdkfs('check', image)).stdout).toBe(`${image}: sound\n`);
+  });
+
+  test("VMware's mark forbids mending, not checking", async () => {
+    mkdirSync(`${image}.lck`);
+    writeFileSync(join(`${image}.lck`, 'M12345.lck'), '');
+    const checked = await vmdkfs('check', image, '--repair');
+    expect(checked.code).toBe(0);
+    expect(checked.stderr).toContain('VMware has marked it as in use');
+    damage();
+    const before = readFileSync(image);
+    expect(await vmdkfs('check', image)).toMatchObject({ code: 5 });
+    expect(await vmdkfs('check', image, '--repair')).toMatchObject({ code: 6, stdout: '' });
+    expect(readFileSync(image).equals(before)).toBe(true);
   });
 
   test('holes that discards left are no leaks, with locks and without', async () => {

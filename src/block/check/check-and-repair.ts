@@ -40,19 +40,20 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
   const notices: string[] = [];
   // Without the C library all of a file counts as data, and nothing can be given back.
   libcIfAny();
+  const locked = new Map<string, OpenedFile>();
   try {
-    const first = check(files, path, options, notices);
+    const first = check(files, path, options, { notices, locked });
     const found = mendableIn(first);
+    for (const [kept, reason] of first.kept) {
+      if (mendable(first.problems, kept).length === 0) continue;
+      notices.push(`${kept}: cannot be mended: ${reason}`);
+    }
     if (!options.repair || found.length === 0) {
       return { problems: first.problems, mended: [], mendable: found, notices };
     }
-    for (const file of distinct(first.files)) {
-      const mine = found.filter((problem) => problem.file === file.path);
-      // The first descriptor has the lock.
-      if (mine.length > 0) mend(files.openForWriting(file, true), mine);
-    }
+    mendAll(files, distinct(first.files), found, options.lock ? locked : undefined);
     // What was locked stays so: new descriptors of this process would meet the old ones.
-    const second = check(files, path, { ...options, lock: false }, []);
+    const second = check(files, path, { ...options, lock: false }, { notices: [], locked });
     const left = mendableIn(second);
     return { problems: second.problems, mended: found, mendable: left, notices };
   } finally {
@@ -60,12 +61,38 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
   }
 }
 
+/**
+ * Mends `found` in `files`. They were locked for reading, so that nobody has written to them since;
+ * those that are written are locked for writing, all of them before the first is.
+ *
+ * @param locked the descriptors that have the locks; undefined where there are none
+ * @throws VmdkError VMDK_IN_USE with nothing written; the system's error
+ */
+function mendAll(
+  files: OpenedFiles,
+  all: readonly OpenedFile[],
+  found: readonly Problem[],
+  locked: ReadonlyMap<string, OpenedFile> | undefined,
+): void {
+  const written = all.filter(({ path }) => found.some(({ file }) => file === path));
+  const owners = written.flatMap(({ identity }) => locked?.get(identity) ?? []);
+  lockFiles(
+    owners.map((file) => ({ file, isWritten: true })),
+    [],
+  );
+  for (const file of written) {
+    const mine = found.filter((problem) => problem.file === file.path);
+    mend(files.openForWriting(file, true), mine);
+  }
+}
+
 function check(
   files: OpenedFiles,
   path: string,
   options: CheckOptions,
-  notices: string[],
+  context: { readonly notices: string[]; readonly locked: Map<string, OpenedFile> },
 ): CheckResult {
+  const { locked, notices } = context;
   const policy = policyOf({ ...options.permissions, readOnly: !options.repair });
   const source = sourceOf(files, path, policy, options.disk);
   if (options.repair && source.readOnlyReason !== undefined) {
@@ -75,12 +102,11 @@ function check(
       `${source.readOnlyReason}, and cannot be mended`,
     );
   }
-  const locked = new Set<string>();
   return checkImage(source, {
-    opened: (file, isParents) => {
+    opened: (file) => {
       if (!options.lock || locked.has(file.identity)) return;
-      locked.add(file.identity);
-      lockFiles([{ file, isWritten: options.repair && !isParents }], notices);
+      locked.set(file.identity, file);
+      lockFiles([{ file, isWritten: false }], notices);
     },
     progress: options.progress,
   });

@@ -12,6 +12,7 @@ import type { FileSource } from '../file-source.js';
 import { FileUses } from '../file-uses.js';
 import { findDescriptor, readBytes, type DescriptorPlace } from '../find-descriptor.js';
 import { cidMismatch, findParent } from '../find-parent.js';
+import { TRACKED_VERSION } from '../open-hosted.js';
 import { findExtentFile, isPlainType, sparseKind } from '../open-extent.js';
 import { OpenedFiles, type OpenedFile } from '../opened-files.js';
 import { checkCowdExtent, checkHostedExtent } from './check-hosted.js';
@@ -20,10 +21,14 @@ import { checkStreamExtent } from './check-stream.js';
 import { report, type ExtentCheck } from './extent-check.js';
 import { Problems } from './problem.js';
 
+/** Why an image whose changes are tracked is not mended. */
+const TRACKED =
+  'its changes are tracked for incremental backups, which mending would falsify; turn change tracking off first';
+
 /** Who wants to know how a check goes. */
 export interface CheckWatcher {
   /** A file of the image, or of a parent of it, was opened. */
-  opened(file: OpenedFile, isParents: boolean): void;
+  opened(file: OpenedFile): void;
   /** How much of a file is done, from 0 to 1. */
   progress(path: string, share: number): void;
 }
@@ -33,6 +38,8 @@ export interface CheckResult {
   readonly problems: Problems;
   /** The extents of the image itself that may be written, without those of its parents. */
   readonly files: readonly OpenedFile[];
+  /** Why others of its extents are not mended, by their paths. */
+  readonly kept: ReadonlyMap<string, string>;
 }
 
 /** What the layers of an image share while they are checked. */
@@ -55,9 +62,14 @@ export function checkImage(source: FileSource, watcher: CheckWatcher): CheckResu
   const top = new LayerCheck(source, context, 0);
   top.run();
   const seen = new Set([top.identity]);
-  for (let child = top; seen.size <= CHAIN_LENGTH_MAX;) {
+  for (let child = top; ;) {
     const parent = parentOf(child, problems);
     if (parent === undefined) break;
+    if (seen.size === CHAIN_LENGTH_MAX) {
+      const message = `has more than ${CHAIN_LENGTH_MAX} links to its base, and is not opened; those behind ${child.path} are not checked`;
+      problems.add({ kind: 'unusable', severity: 'error', file: top.path, message });
+      break;
+    }
     const layer = openParent(parent, context, child.depth + 1);
     if (layer === undefined) break;
     if (seen.has(layer.identity)) {
@@ -76,7 +88,9 @@ export function checkImage(source: FileSource, watcher: CheckWatcher): CheckResu
     problems.add({ kind: 'unusable', severity: 'error', file: path, message });
   }
   const twice = new Set(conflicts.map(({ identity }) => identity));
-  return { problems, files: top.files.filter(({ identity }) => !twice.has(identity)) };
+  const { kept } = top;
+  const files = top.files.filter(({ identity, path }) => !twice.has(identity) && !kept.has(path));
+  return { problems, files, kept };
 }
 
 class LayerCheck {
@@ -87,13 +101,16 @@ class LayerCheck {
   readonly descriptor: Descriptor;
   /** Extents that may be written. */
   readonly files: OpenedFile[] = [];
+  /** Those of them that are not mended, with the reason. */
+  readonly kept = new Map<string, string>();
   readonly #context: CheckContext;
+  #isTracked = false;
   /** Layers above. */
   readonly depth: number;
 
   constructor(source: FileSource, context: CheckContext, depth: number) {
     const file = source.open();
-    context.watcher.opened(file, depth > 0);
+    context.watcher.opened(file);
     this.source = source;
     this.path = source.path;
     this.identity = file.identity;
@@ -125,6 +142,10 @@ class LayerCheck {
       }
       start += line.size;
     }
+    if (this.descriptor.changeTrackPath !== undefined) this.#isTracked = true;
+    if (!this.#isTracked) return;
+    // What a repair changes would be missing in the next incremental backup.
+    for (const { path } of this.files) this.kept.set(path, TRACKED);
   }
 
   #unusable(file: string, message: string): void {
@@ -141,7 +162,7 @@ class LayerCheck {
       return;
     }
     const extent = findExtentFile(this.source, this.descriptor, line).open();
-    this.#context.watcher.opened(extent, this.depth > 0);
+    this.#context.watcher.opened(extent);
     if (line.access === 'RW') this.files.push(extent);
     const check = this.#checkOf(extent, line, start);
     const isPlain = isPlainType(line.type);
@@ -172,8 +193,16 @@ class LayerCheck {
   }
 
   #checkHosted(check: ExtentCheck, header: SparseHeader): void {
-    if (header.isCompressed) checkStreamExtent(check, header);
-    else checkHostedExtent(check, header);
+    if (header.isCompressed) {
+      checkStreamExtent(check, header);
+      return;
+    }
+    if (header.version >= TRACKED_VERSION) this.#isTracked = true;
+    if (header.unknownFlags !== 0) {
+      const flags = `0x${header.unknownFlags.toString(16)}`;
+      this.kept.set(check.file.path, `its header has flags that are not known (${flags})`);
+    }
+    checkHostedExtent(check, header);
   }
 }
 
