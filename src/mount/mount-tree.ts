@@ -1,13 +1,13 @@
 /** From an opened image to a mounted tree that answers. */
 import { describeError } from '../errno.js';
 import { statSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OpenedImage } from '../block/open-image.js';
 import { DiskFileSystem, initialMode } from '../fs/disk-file-system.js';
 import { newDiskState } from '../fs/disk-state.js';
 import { mountLibfuse } from '../fuse/libfuse/libfuse-transport.js';
 import type { Transport, TransportOptions } from '../fuse/transport.js';
+import { fileSize } from '../os/file-size.js';
 import { findMount } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
 import { mountKernel, TransportUnavailable } from './kernel-transport.js';
@@ -69,13 +69,13 @@ async function mountOverLibfuse(
 }
 
 /**
- * Asks the mount for its file, from another thread: this one has to answer.
+ * Looks whether the mount answers.
  *
  * @throws MountError where it shows another size than `size` bytes
  */
 export async function assertAnswers(mountpoint: string, size: number): Promise<void> {
   const file = join(mountpoint, 'disk.raw');
-  const stats = await stat(file);
-  if (stats.size === size) return;
-  throw new MountError(`${file}: shows ${stats.size} bytes instead of ${size}`);
+  const shown = await fileSize(file);
+  if (shown === size) return;
+  throw new MountError(`${file}: shows ${shown} bytes instead of ${size}`);
 }

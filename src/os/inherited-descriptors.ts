@@ -1,6 +1,11 @@
-/** Descriptors that a caller left open for us, which a server must not keep. */
+/** Descriptors that pass from a program to those it starts. */
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { O_CLOEXEC } from '../file-flags.js';
+import { libcIfAny } from './libc.js';
+
+/** fcntl(2). */
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
 
 /**
  * Closes every descriptor above `last` that would survive an exec. Node opens all of its own with
@@ -11,6 +16,11 @@ export function closeInheritedDescriptors(last: number): void {
     const fd = Number(name);
     if (fd > last && isInherited(fd)) closeSync(fd);
   }
+}
+
+/** Keeps `fd` from programs that this process starts, where there is a C library to ask. */
+export function closeOnExec(fd: number): void {
+  libcIfAny()?.fcntl(fd, F_SETFD, 'uintptr_t', FD_CLOEXEC);
 }
 
 function isInherited(fd: number): boolean {

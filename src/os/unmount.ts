@@ -1,6 +1,6 @@
-/** Unmounting through the system's own programs, run without a shell. */
-import { execFile } from 'node:child_process';
+/** Unmounting through the system's own programs. */
 import { findMount } from './mount-table.js';
+import { runProgram } from './program.js';
 
 /** How an attempt to unmount ended; `message` is what the program said. */
 export interface UnmountResult {
@@ -23,7 +23,7 @@ const PROGRAMS = [
 export async function unmount(mountpoint: string, lazy: boolean): Promise<UnmountResult> {
   for (const program of PROGRAMS) {
     const args = [...(lazy ? program.lazy : program.plain), '--', mountpoint];
-    const result = await run(program.name, args);
+    const result = await runProgram(program.name, args);
     if (result === undefined) continue;
     if (result.succeeded) return { outcome: 'unmounted', message: '' };
     if (findMount(mountpoint) === undefined) return { outcome: 'unmounted', message: '' };
@@ -32,18 +32,4 @@ export async function unmount(mountpoint: string, lazy: boolean): Promise<Unmoun
   }
   const message = 'none of fusermount3, fusermount and umount is installed; install fuse3';
   return { outcome: 'failed', message };
-}
-
-/** Runs a program; undefined where it is not installed. */
-function run(
-  name: string,
-  args: readonly string[],
-): Promise<{ succeeded: boolean; message: string } | undefined> {
-  const env = { ...process.env, LC_ALL: 'C' };
-  return new Promise((resolve) => {
-    execFile(name, args, { env }, (error, _stdout, stderr) => {
-      if (error?.code === 'ENOENT') resolve(undefined);
-      else resolve({ succeeded: error === null, message: stderr.trim() });
-    });
-  });
 }

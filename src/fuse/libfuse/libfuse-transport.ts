@@ -4,6 +4,7 @@
  */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { escapeName } from '../../os/fuse-mount.js';
+import { closeOnExec } from '../../os/inherited-descriptors.js';
 import type { FileSystem } from '../file-system.js';
 import type { Transport, TransportOptions } from '../transport.js';
 import { loadFuseNative } from './fuse-native.js';
@@ -58,6 +59,8 @@ export async function mountLibfuse(
     });
   });
   const descriptors = fuseDescriptors().filter((fd) => !before.has(fd));
+  // A program of ours that has the connection keeps it alive, also when it is the one that waits.
+  for (const fd of descriptors) closeOnExec(fd);
   return { name: 'libfuse', ended: closed(descriptors) };
 }
 
