@@ -9,7 +9,7 @@ export default mergeConfig(
     test: {
       include: ['test/e2e/storage-*.test.ts'],
       maxWorkers: 1,
-      testTimeout: 180_000,
+      testTimeout: 400_000,
       reporters: ['default', new SummaryReporter('storage')],
     },
   }),

@@ -28,7 +28,7 @@ const SYNCED = pattern(70_000, 3);
 const SYNCED_AT = 12_345;
 
 /** Time for what takes a moment, on a machine that is busy. */
-const LATE_MS = 60_000;
+const LATE_MS = 120_000;
 
 /** Writes to a disk for each line of its stdin, says so, and closes it when that ends. */
 const WRITER = `

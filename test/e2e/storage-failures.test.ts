@@ -18,7 +18,7 @@ import { within } from '../helpers/until.js';
 const { EDQUOT, EIO, ENOSPC } = constants.errno;
 const KIB = 1024;
 /** Time for one call, on a machine that is busy. */
-const CALL_MS = 60_000;
+const CALL_MS = 120_000;
 const DONE = { write: 0, sync: 0 };
 
 /** A mounted image whose storage fails on command, and what the disk has to hold. */

@@ -19,8 +19,8 @@ const SERVER = fileURLToPath(new URL('fault-server.js', import.meta.url));
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
 
 /** Time to start, and to answer and stop, on a machine that is busy; milliseconds. */
-const START_MS = 60_000;
-const STOP_MS = 30_000;
+const START_MS = 120_000;
+const STOP_MS = 120_000;
 
 /** A folder whose files can be used through storage that fails on command. */
 export class FaultyStorage {
