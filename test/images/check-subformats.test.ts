@@ -112,9 +112,19 @@ describe('COWD', () => {
     },
   );
 
-  test('free space past what is used is no problem', () => {
+  test('free space past what is used is a leak, which is said and stays', () => {
     poke(file, 28, littleEndian(places.freeSector + 100, 4));
-    expect(found()).toEqual([]);
+    expect(found()).toEqual([{ kind: 'leaked', severity: 'leak', file }]);
+    expect(checkImageFile(image).problems.list[0]?.message).toMatch(/^51200 bytes /);
+    expectLasting(image, file);
+  });
+
+  test('a grain that nothing leads to is a leak', () => {
+    poke(file, table(0) + 4, littleEndian(0, 4));
+    expect(found()).toEqual([{ kind: 'leaked', severity: 'leak', file }]);
+    expect(checkImageFile(image).problems.list[0]?.message).toMatch(/^512 bytes /);
+    writeDisk(image, pattern(512, 5), 512);
+    expect(checkImageFile(image).problems.list[0]?.message).toMatch(/^512 bytes /);
   });
 
   test('the mark is taken off, and stays beside what cannot be mended', () => {
@@ -207,6 +217,22 @@ describe('seSparse', () => {
     ]);
     expectMended(sound);
     expect(inspectSeSparseFile(file).problems).toEqual([]);
+  });
+
+  test('grains that only the bitmap knows are a leak, which is said and stays', () => {
+    poke(file, table(0) + 8, littleEndian(0, 8));
+    expect(found()).toEqual([{ kind: 'leaked', severity: 'leak', file }]);
+    expect(checkImageFile(image).problems.list[0]?.message).toMatch(/^4096 bytes /);
+    expectLasting(image, file);
+    // Those of the unmapped grain and of the one that ESXi leaves behind; the file has no others.
+    poke(file, places.bitmapOffset, Buffer.of(0xff));
+    expect(checkImageFile(image).problems.list[0]?.message).toMatch(/^12288 bytes /);
+  });
+
+  test('leaks are not counted where an entry is wrong', () => {
+    poke(file, table(0) + 8, littleEndian((3n << 60n) | (500n << 48n), 8));
+    poke(file, places.bitmapOffset, Buffer.of(0xff));
+    expect(found().map(({ kind }) => kind)).toEqual(['beyond-end']);
   });
 
   test('the backmap is written again', () => {

@@ -11,9 +11,12 @@ import { HostFile } from '../host-file.js';
 import { headerAreas } from '../open-hosted.js';
 import { checkDirectories } from './check-directories.js';
 import { checkSectorTables, usedIntervals } from './check-sector-tables.js';
-import { report, type ExtentCheck } from './extent-check.js';
+import { leakOf, report, type ExtentCheck } from './extent-check.js';
 import { reportDirectories } from './mend-directories.js';
 import type { Repair } from './problem.js';
+
+/** ESXi fills the last page of a COWD directory up before the first table or grain. */
+const COWD_PAGE_BYTES = 4096;
 
 /** Checks a hosted sparse extent that is not compressed. */
 export function checkHostedExtent(check: ExtentCheck, header: SparseHeader): void {
@@ -62,9 +65,28 @@ export function checkCowdExtent(check: ExtentCheck): void {
   if (directories.directories.every(({ isPlaced }) => isPlaced)) {
     const used = Math.max(end, directories.metadata.at(-1) ?? 0);
     checkFreeSector(check, header, used);
+    checkCowdLeaks(check, header, space.used);
   }
   const { offset } = CowdHeader.uncleanShutdown;
   if (isUnclean) reportUnclean(check, offset, u32Bytes(0));
+}
+
+/**
+ * Space below where free space begins that nothing leads to. What lies behind is set aside, and no
+ * leak; what grains left behind need not be either, where the disk was written by others: it is only
+ * said.
+ */
+function checkCowdLeaks(check: ExtentCheck, header: CowdExtentHeader, used: Intervals): void {
+  const start = alignUp(header.gdOffset + header.directoryBytes, COWD_PAGE_BYTES);
+  // A header that says nothing sensible is not believed when the file is written to, either.
+  const isSensible = header.freeOffset <= check.file.length;
+  const end = isSensible ? header.freeOffset : (used.at(-1) ?? 0);
+  // Where an entry is wrong, it may be what leads there.
+  if (end <= start || check.problems.errorsIn(check.file.path) > 0) return;
+  const reserved = joinIntervals(intervalsOf(Float64Array.of(0), start), used);
+  const gaps = dataGaps(check, reserved, end, header.grainBytes);
+  const bytes = gaps.reduce((sum, { length }) => sum + length, 0);
+  if (bytes > 0) report(check, leakOf(bytes));
 }
 
 /** Where the next grain or table goes must lie behind everything in use, which ends at `used`. */
@@ -105,13 +127,9 @@ function checkLeaks(
   mayShorten: boolean,
 ): void {
   const { file } = check;
-  const host = new HostFile(file);
   // A device is all there, and longer than what is on it.
-  if (!Number.isFinite(host.allocatedBytes())) return;
-  const gaps = gapsOf(used, useEnd, geometry.grainBytes);
-  const punches = gaps.filter(
-    ({ length, position }) => host.nextData(position, position + length) < position + length,
-  );
+  if (!Number.isFinite(new HostFile(file).allocatedBytes())) return;
+  const punches = dataGaps(check, used, useEnd, geometry.grainBytes);
   const tail = Math.max(0, file.length - useEnd);
   const bytes = tail + punches.reduce((sum, { length }) => sum + length, 0);
   if (bytes < geometry.grainBytes) return;
@@ -122,12 +140,20 @@ function checkLeaks(
     punches,
     ...shorten,
   };
-  report(check, {
-    kind: 'leaked',
-    severity: 'leak',
-    message: `${bytes} bytes of the file belong to no grain`,
-    repairs: [repair],
-  });
+  report(check, { ...leakOf(bytes), repairs: [repair] });
+}
+
+/** Stretches between `used` and up to `end` that have room for a grain, and bytes on the host. */
+function dataGaps(
+  check: ExtentCheck,
+  used: Intervals,
+  end: number,
+  grainBytes: number,
+): { position: number; length: number }[] {
+  const host = new HostFile(check.file);
+  return gapsOf(used, end, grainBytes).filter(
+    ({ length, position }) => host.nextData(position, position + length) < position + length,
+  );
 }
 
 function gapsOf(

@@ -18,7 +18,15 @@ import { readBytes } from '../find-descriptor.js';
 import { HostFile } from '../host-file.js';
 import { decodeSeSparseDirectory, SeSparseCodec } from '../se-sparse-codec.js';
 import { placeOf } from '../table-codec.js';
-import { isNear, overlapping, report, sorted, Window, type ExtentCheck } from './extent-check.js';
+import {
+  isNear,
+  leakOf,
+  overlapping,
+  report,
+  sorted,
+  Window,
+  type ExtentCheck,
+} from './extent-check.js';
 import type { Problem } from './problem.js';
 
 /** What is read of bitmap and backmap at a time: grains may be in any order. */
@@ -66,6 +74,8 @@ class SeSparseCheck {
   readonly #file: HostFile;
   readonly #bitmap: Window;
   readonly #backMap: Window;
+  /** Grains of the disk that have one in the file to themselves, which the bitmap has as in use. */
+  #recorded = 0;
   /** Bytes of the bitmap that a repair changes, by their place: it may change several bits of one. */
   readonly #mended = new Map<number, number>();
   constructor(check: ExtentCheck, header: SeSparseHeader) {
@@ -98,6 +108,39 @@ class SeSparseCheck {
       this.#check.progress((1 + table / directory.length) / 2);
       this.#checkGrains(table, placeOf(this.#codec.tables, entry), shared);
     }
+    // Where an entry is wrong, it may be what leads to them.
+    if (this.#check.problems.errorsIn(this.#check.file.path) === 0) this.#checkLeaks();
+  }
+
+  /**
+   * Grains that the bitmap has as in use and no table leads to: what a crash left, or a write that
+   * failed. They are taken again when the file can grow no more, so this is only said.
+   */
+  #checkLeaks(): void {
+    const { grainBytes, grains } = this.#header;
+    const inFile = Math.min(grains.length, this.#check.file.length - grains.offset);
+    const count = Math.ceil(Math.max(0, inFile) / grainBytes);
+    const leaked = this.#bitsSet(count) - this.#recorded;
+    if (leaked > 0) report(this.#check, leakOf(leaked * grainBytes));
+  }
+
+  /** How many of the first `count` grains, those in the file, the bitmap has as in use. */
+  #bitsSet(count: number): number {
+    const { offset } = this.#header.freeBitmap;
+    const end = offset + Math.ceil(count / 8);
+    const page = new Uint8Array(PAGE_BYTES);
+    let total = 0;
+    // The map of a large disk is mostly a hole.
+    const next = (from: number): number => this.#file.nextData(from, end);
+    for (let at = next(offset); at < end; at = next(at + PAGE_BYTES)) {
+      const length = Math.min(PAGE_BYTES, end - at);
+      this.#file.read(page, 0, length, at);
+      if (at + length === end && count % 8 !== 0) {
+        page[length - 1] = (page[length - 1] ?? 0) & ((1 << (count % 8)) - 1);
+      }
+      for (let index = 0; index < length; index++) total += onesOf(page[index] ?? 0);
+    }
+    return total;
   }
 
   /** The directory; entries that are not known are reported, and lead nowhere then. */
@@ -223,6 +266,7 @@ class SeSparseCheck {
     const bitOffset = freeBitmap.offset + Math.floor(index / 8);
     const byte = this.#bitmap.at(bitOffset, 1)[0] ?? 0;
     const mask = 1 << (index % 8);
+    if ((byte & mask) !== 0) this.#recorded += 1;
     const backOffset = backMap.offset + index * SESPARSE_ENTRY_BYTES;
     const back = this.#backMap.at(backOffset, SESPARSE_ENTRY_BYTES);
     const expected = Buffer.from(Uint32Array.from(encodeBackMapEntry(grain)).buffer);
@@ -273,6 +317,13 @@ class SeSparseCheck {
       ],
     });
   }
+}
+
+/** How many bits of a byte are set. */
+function onesOf(byte: number): number {
+  let ones = 0;
+  for (let rest = byte; rest !== 0; rest &= rest - 1) ones += 1;
+  return ones;
 }
 
 /** What `read` returns, or the VmdkError that it throws. */

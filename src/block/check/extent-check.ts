@@ -32,6 +32,15 @@ export function report(
   return check.problems.add(full) ? full : undefined;
 }
 
+/** So many bytes of the file are lost to it. */
+export function leakOf(bytes: number): Omit<Problem, 'file' | 'diskOffset'> {
+  return {
+    kind: 'leaked',
+    severity: 'leak',
+    message: `${bytes} bytes of the file belong to no grain`,
+  };
+}
+
 /** All of `parts`, ascending. */
 export function sorted(parts: readonly Uint32Array[]): Uint32Array {
   const all = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
