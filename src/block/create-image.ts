@@ -38,9 +38,12 @@ export interface CreateOptions {
   readonly permissions?: OpenPermissions;
 }
 
-interface Parent {
+/** What a child says of its parent. */
+export interface NewParent {
+  /** Bytes. */
   readonly size: number;
   readonly cid: number | undefined;
+  /** The name by which the child knows it. */
   readonly hint: string;
 }
 
@@ -73,17 +76,31 @@ export function createImage(path: string, options: CreateOptions): number {
   return size;
 }
 
+/**
+ * What makes an empty file a monolithicSparse child of `parent`, called `path`, of the same size.
+ *
+ * @returns a function that writes such a file
+ * @throws EFBIG, EINVAL as `createImage` does, with nothing written
+ */
+export function planChild(path: string, parent: NewParent): (file: HostFile) => void {
+  const disk = planDisk(path, SUBFORMAT_DEFAULT, parent.size, parent, ADAPTER_DEFAULT);
+  const descriptor = Buffer.from(formatNewDescriptor(disk));
+  return (file) => {
+    writeSparseExtent(file, parent.size, descriptor);
+  };
+}
+
 /** Whether `parent` lies outside the folder of the image at `path`, and of those inside it. */
 export function isOutsideFolder(path: string, parent: string): boolean {
   return hintTo(path, parent).startsWith(`..${sep}`);
 }
 
 /** How the image at `path` names its parent: as seen from its folder, links followed. */
-function hintTo(path: string, parent: string): string {
+export function hintTo(path: string, parent: string): string {
   return relative(realpathSync(dirname(resolve(path))), realpathSync(parent));
 }
 
-function readParent(path: string, backing: string, permissions: OpenPermissions): Parent {
+function readParent(path: string, backing: string, permissions: OpenPermissions): NewParent {
   const image = openImage(backing, { ...permissions, readOnly: true });
   try {
     if (image.disk !== undefined) {
@@ -100,7 +117,7 @@ function planDisk(
   path: string,
   subformat: Subformat,
   size: number,
-  parent: Parent | undefined,
+  parent: NewParent | undefined,
   adapter: Adapter,
 ): NewDisk {
   const fileName = basename(path);

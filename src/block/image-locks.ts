@@ -47,7 +47,7 @@ export function lockFiles(uses: readonly FileToLock[], notices: string[]): void 
     return;
   }
   for (const { file, isWritten } of once(uses)) {
-    respectVmware(file, isWritten, notices);
+    respectVmware(file.path, isWritten, notices);
     let isFree: boolean;
     try {
       isFree = lock(file, isWritten ? WRITER : READER);
@@ -95,19 +95,24 @@ function lock({ fd, path }: FileToLock['file'], used: readonly number[]): boolea
   return !opposite.some((byte) => isByteLocked(fd, byte, path));
 }
 
-/** VMware leaves its mark behind when it dies; only the user can know. */
-function respectVmware(file: FileToLock['file'], isWritten: boolean, notices: string[]): void {
-  const folder = `${file.path}.lck`;
+/**
+ * Keeps off the file at `path` where VMware has it. VMware leaves its mark behind when it dies; only
+ * the user can know.
+ *
+ * @throws VmdkError VMDK_IN_USE where it is to be written; else there is a notice
+ */
+export function respectVmware(path: string, isWritten: boolean, notices: string[]): void {
+  const folder = `${path}.lck`;
   const [mark] = entriesOf(folder).filter((name) => name.endsWith('.lck'));
   if (mark === undefined) return;
   const what = `VMware has marked it as in use (${folder}/${mark})`;
   if (!isWritten) {
-    notices.push(`${file.path}: ${what}; what is read may be changing`);
+    notices.push(`${path}: ${what}; what is read may be changing`);
     return;
   }
   throw new VmdkError(
     'VMDK_IN_USE',
-    file.path,
+    path,
     `${what}; shut the machine down, or where none has it open any more, remove the folder ${folder}; -o ro mounts it beside`,
   );
 }

@@ -42,12 +42,13 @@ export class NewFiles {
 }
 
 /** Node's errors of calls on an open file do not say which file it is; messages are to. */
-function withPath(error: unknown, path: string): unknown {
+export function withPath(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !('syscall' in error) || 'path' in error) return error;
   return Object.assign(error, { path });
 }
 
-function syncFolder(folder: string): void {
+/** Makes the names in `folder` durable, where its file system can. */
+export function syncFolder(folder: string): void {
   const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     fsyncSync(fd);

@@ -77,8 +77,12 @@ function checkCid(
   notices.push(`${child.path}: ${what}; going on all the same`);
 }
 
-/** Refuses a disk that uses a file twice where that cannot be meant. */
-function assertDistinctFiles(chain: readonly OpenedLayer[]): void {
+/**
+ * Refuses a disk that uses a file twice where that cannot be meant.
+ *
+ * @throws VmdkError VMDK_FILE_USED_TWICE
+ */
+export function assertDistinctFiles(chain: readonly OpenedLayer[]): void {
   const uses = new FileUses();
   chain.forEach((layer, depth) => {
     const { descriptorFile, extents, identity, isEmbedded } = layer;

@@ -87,17 +87,32 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
     if (!policy.readOnly && top?.readOnlyReason !== undefined) {
       notices.push(`${top.path}: ${top.readOnlyReason}; opened read-only`);
     }
-    if (top !== undefined && top.readOnlyReason === undefined) noteUnclean(top, notices);
     if (options.lock === true) lockFiles(filesOf(chain), notices);
-    const layers = describeLayers(chain, options.tableMemory ?? TABLE_MEMORY_DEFAULT);
-    const description = { layers, owners: newOwners(layers) };
-    const device = attachImage(description);
-    const { member } = source;
-    return { description, chain: chain.map(factsOf), device, disk: member, notices };
+    return finishOpening(chain, source.member, options, notices);
   } catch (error) {
     files.closeAll();
     throw error;
   }
+}
+
+/**
+ * The open disk of `chain`, whose layers are open and checked, the image first.
+ *
+ * @param disk its name in an archive
+ * @param notices gets what is to be said of an image that was not closed
+ */
+export function finishOpening(
+  chain: readonly OpenedLayer[],
+  disk: string | undefined,
+  options: OpenOptions,
+  notices: string[],
+): OpenedImage {
+  const [top] = chain;
+  if (top !== undefined && top.readOnlyReason === undefined) noteUnclean(top, notices);
+  const layers = describeLayers(chain, options.tableMemory ?? TABLE_MEMORY_DEFAULT);
+  const description = { layers, owners: newOwners(layers) };
+  const device = attachImage(description);
+  return { description, chain: chain.map(factsOf), device, disk, notices };
 }
 
 /** Says of an image that was not closed what the check of its tables found. */
@@ -174,7 +189,7 @@ function factsOf(layer: OpenedLayer): LayerFacts {
 }
 
 /** All files of a chain, with how they are used. */
-function filesOf(chain: readonly OpenedLayer[]): FileToLock[] {
+export function filesOf(chain: readonly OpenedLayer[]): FileToLock[] {
   return chain.flatMap(({ descriptorFile, extents, identity, readOnlyReason }) => [
     { file: { ...descriptorFile.file, identity }, isWritten: readOnlyReason === undefined },
     ...extents.flatMap((extent) => {

@@ -29,6 +29,8 @@ export interface OpenedFile extends HostFileDescription {
 
 export class OpenedFiles {
   readonly #fds = new Set<number>();
+  /** Those that are open for writing already. */
+  readonly #adopted = new Set<number>();
   #tables = 0;
 
   /**
@@ -42,6 +44,14 @@ export class OpenedFiles {
     return this.#open(path, constants.O_RDONLY, allowDevices);
   }
 
+  /** Takes over the descriptor of a file that was made just now, as it is: for reading and writing. */
+  adopt(fd: number, path: string): OpenedFile {
+    this.#fds.add(fd);
+    this.#adopted.add(fd);
+    const { dev, ino, size } = fstatSync(fd);
+    return { fd, path, length: size, identity: `${dev}:${ino}` };
+  }
+
   /**
    * Opens a file that is open for reading for writing too, in its place, or beside it where `keep`
    * says that the first is still needed. A block device that is mounted somewhere is busy then.
@@ -49,6 +59,7 @@ export class OpenedFiles {
    * @throws VmdkError VMDK_NOT_A_FILE where another file has taken its place; the system's error
    */
   openForWriting(file: OpenedFile, keep = false): OpenedFile {
+    if (this.#adopted.has(file.fd)) return file;
     const isDevice = fstatSync(file.fd).isBlockDevice();
     assertWritable(file.path);
     const flags = constants.O_RDWR | (isDevice ? constants.O_EXCL : 0);

@@ -28,6 +28,7 @@ export type VmdkErrorCode =
   | 'VMDK_CID_MISMATCH'
   | 'VMDK_CHAIN_LOOP'
   | 'VMDK_CHAIN_TOO_LONG'
+  | 'VMDK_WRONG_OVERLAY'
   | 'VMDK_IN_USE'
   | 'VMDK_NO_LOCKS'
   | 'VMDK_BAD_ARCHIVE'
