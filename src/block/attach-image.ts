@@ -2,7 +2,6 @@
  * An image that some thread has open, in any thread. What serves requests imports this and not what
  * opens images: a thread has its own copy of all code that it loads.
  */
-import type { BlockDevice } from './block-device.js';
 import { ImageLayer, type LayerDescription } from './image-layer.js';
 import { LayerState } from './layer-state.js';
 import { ParentChain } from './parent-chain.js';
@@ -23,12 +22,18 @@ export function threadEnded(description: ImageDescription, thread: number): void
 }
 
 /** A device over an image that some thread has open. */
-export function attachImage(description: ImageDescription): BlockDevice {
+export function attachImage(description: ImageDescription): ImageLayer {
+  const [image] = attachLayers(description);
+  return image;
+}
+
+/** The same for each image of the chain by itself: the image first, its base last. */
+export function attachLayers(description: ImageDescription): [ImageLayer, ...ImageLayer[]] {
   const [top, ...others] = description.layers;
   if (top === undefined) throw new RangeError('an image has at least one layer');
   const parents: ImageLayer[] = [];
   for (const layer of others.toReversed()) parents.unshift(new ImageLayer(layer, parents[0]));
   const { owners } = description;
   const beneath = owners === undefined ? parents[0] : new ParentChain(parents, owners);
-  return new ImageLayer(top, beneath);
+  return [new ImageLayer(top, beneath), ...parents];
 }

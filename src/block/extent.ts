@@ -1,5 +1,16 @@
 import type { BlockDevice } from './block-device.js';
 
+/** What an extent itself holds from some offset on: a stretch of one kind. */
+export interface Holding {
+  /** `nothing` is where what lies beneath shows through. */
+  readonly kind: 'data' | 'zero' | 'nothing';
+  /** Where it ends, in bytes from the start of the extent; more of the kind may follow. */
+  readonly end: number;
+  /** Where its bytes stand as they are; absent where there are none, or they are compressed. */
+  readonly place?: { readonly file: string; readonly offset: number };
+  readonly isCompressed?: true;
+}
+
 /**
  * An extent: one piece of a disk with its own file, or none. It does what a device does, with
  * offsets from its own start; the layer has checked that it may be written.
@@ -13,6 +24,12 @@ export interface Extent extends Omit<BlockDevice, 'readOnly' | 'close'> {
    * through all of it.
    */
   holds(offset: number, length: number): boolean;
+
+  /**
+   * What this extent holds at `offset`, looking no further than `limit`. Empty tables take no time;
+   * holes of the host count as zeros.
+   */
+  holding(offset: number, limit: number): Holding;
 
   /** Writes what says that the extent was closed cleanly; after the last flush, one thread. */
   finish(): void;

@@ -1,6 +1,6 @@
 /** From a child to its parent: the file that its hint means, and whether it is still the same. */
-import { formatCid } from '../vmdk/cid.js';
-import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
+import { formatCid, isCutOffCid } from '../vmdk/cid.js';
+import { decodeFileName, mergedCidsOf, type Descriptor } from '../vmdk/descriptor.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { FileSource } from './file-source.js';
 
@@ -37,12 +37,26 @@ export function findParent(child: Linked): FileSource | undefined {
 }
 
 /**
+ * Whether the merging of `child` into `parent` was cut off between the two CIDs, before anything was
+ * copied. The parent has a CID that only this merge gives it, so it has changed at most where the
+ * child holds the same bytes: the disk is right.
+ */
+export function isMergeCutOff(child: Linked, parent: Linked): boolean {
+  const expected = child.descriptor.parentCid;
+  const found = parent.descriptor.cid;
+  const merged = mergedCidsOf(child.descriptor);
+  if (expected === undefined || found === undefined || merged === undefined) return false;
+  return expected !== found && isCutOffCid(found, [expected, ...merged]);
+}
+
+/**
  * Says of a parent that was modified after its child was made what does not fit; undefined where it
- * was not. The disk is a mixture of two states then.
+ * was not, or only by a merge that was cut off. The disk is a mixture of two states otherwise.
  */
 export function cidMismatch(child: Linked, parent: Linked): string | undefined {
   const expected = child.descriptor.parentCid;
   const found = parent.descriptor.cid;
-  if (expected === undefined || expected === found) return undefined;
+  if (expected === undefined || expected === found || isMergeCutOff(child, parent))
+    return undefined;
   return `expects parent CID ${formatCid(expected)}, but ${parent.path} has CID ${found === undefined ? 'none' : formatCid(found)}; the parent was modified after the child was made`;
 }

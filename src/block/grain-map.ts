@@ -8,6 +8,7 @@
 import { alignDown } from '../binary/alignment.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import type { Beneath } from './beneath.js';
+import type { Holding } from './extent.js';
 import { NOT_RESIDENT, type GrainTables } from './grain-tables.js';
 import type { HostFile } from './host-file.js';
 import type { LayerState } from './layer-state.js';
@@ -62,6 +63,21 @@ export class GrainMap {
       if (this.#entryAt(at) !== GTE_UNALLOCATED) return true;
     }
     return false;
+  }
+
+  /** What is held at `offset`, as far as it is of one kind; see `Extent.holding`. */
+  holding(offset: number, limit: number): Holding {
+    const entry = this.#entryAt(offset);
+    const end = this.#runEnd(offset, entry, limit);
+    if (entry === GTE_UNALLOCATED) return { kind: 'nothing', end };
+    if (entry === GTE_ZEROED) return { kind: 'zero', end };
+    if (this.#source === undefined) return { kind: 'data', end, isCompressed: true };
+    const { file, scale } = this.#source;
+    const shift = placeOf(scale, entry) - alignDown(offset, this.#grainBytes);
+    const place = { file: file.path, offset: file.placeOf(offset + shift) };
+    const data = file.nextData(offset + shift, end + shift) - shift;
+    if (data > offset) return { kind: 'zero', end: data, place };
+    return { kind: 'data', end: file.nextHole(offset + shift, end + shift) - shift, place };
   }
 
   /** The first offset in `[offset, limit)` that may hold data, or `limit`. */

@@ -134,15 +134,17 @@ export class GrainTables {
 
   /**
    * Where the grains end that follow `grain` and are of one kind (unallocated, zeroed, allocated)
-   * with `entry`, which is what the caller saw of `grain`; the end of its table at most, and it looks
-   * no further than `limit`. Takes no lock. Of a table that is not in memory only `grain` itself
-   * counts, of one that is unused all grains.
+   * with `entry`, which is what the caller saw of `grain`; the end of its table at most, or of the
+   * unused tables behind one that is unused, and it looks no further than `limit`. Takes no lock. Of
+   * a table that is not in memory only `grain` itself counts, of one that is unused all grains.
    */
   kindEnd(grain: number, entry: number, limit = Infinity): number {
     const table = Math.floor(grain / this.tableEntries);
     const end = Math.min((table + 1) * this.tableEntries, limit);
     const kind = Math.min(entry, FIRST_PLACE);
-    if (this.isUnused(table)) return kind === GTE_UNALLOCATED ? end : grain + 1;
+    if (this.isUnused(table)) {
+      return kind === GTE_UNALLOCATED ? this.#unusedEnd(table, limit) : grain + 1;
+    }
     const control = (table % this.#slots) * CONTROL_WORDS;
     const sequence = Atomics.load(this.#control, control + SEQUENCE);
     if ((sequence & 1) !== 0 || !this.#isResident(table)) return grain + 1;
@@ -151,6 +153,17 @@ export class GrainTables {
     while (next < end && Math.min(Atomics.load(this.#entries, first + next), FIRST_PLACE) === kind)
       next++;
     return Atomics.load(this.#control, control + SEQUENCE) === sequence ? next : grain + 1;
+  }
+
+  /** Where the grains of `table`, which is unused, and of the unused ones behind it end. */
+  #unusedEnd(table: number, limit: number): number {
+    const last = Math.min(Math.ceil(limit / this.tableEntries), this.#unused.length);
+    let count = 1;
+    if (last > table + 1) {
+      const used = this.#unused.subarray(table + 1, last).indexOf(0);
+      count += used < 0 ? last - table - 1 : used;
+    }
+    return Math.min((table + count) * this.tableEntries, limit);
   }
 
   /** Whether all entries of a table are unallocated, known without loading it; takes no lock. */

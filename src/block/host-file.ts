@@ -123,6 +123,11 @@ export class HostFile {
     return seekHole(this.#fd, start + position, start + limit) - start;
   }
 
+  /** The byte of the whole file that `position` of its part that counts is. */
+  placeOf(position: number): number {
+    return this.#start + position;
+  }
+
   close(): void {
     closeSync(this.#fd);
   }

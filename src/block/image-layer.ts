@@ -5,7 +5,7 @@
  */
 import { systemError } from '../errno.js';
 import type { BlockDevice } from './block-device.js';
-import type { Extent } from './extent.js';
+import type { Extent, Holding } from './extent.js';
 import { FlatExtent, type FlatExtentDescription } from './flat-extent.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import { LayerState } from './layer-state.js';
@@ -146,6 +146,17 @@ export class ImageLayer implements BlockDevice {
     return false;
   }
 
+  /**
+   * What this image itself holds at `offset`, without its parents, as far as it is of one kind; see
+   * `Extent.holding`. Offsets are those of the disk.
+   */
+  holding(offset: number, limit: number): Holding {
+    const extent = this.#extent(this.#indexAt(offset));
+    const end = Math.min(extent.size, limit - extent.start);
+    const found = extent.holding(offset - extent.start, end);
+    return { ...found, end: extent.start + found.end };
+  }
+
   nextData(offset: number, limit: number): number {
     return this.#seek(offset, limit, (extent, at, end) => extent.nextData(at, end));
   }
@@ -236,6 +247,17 @@ export class ImageLayer implements BlockDevice {
       if (reason === undefined) continue;
       throw systemError('EROFS', `${this.#path}: extent ${index + 1}: ${reason}`);
     }
+  }
+
+  /**
+   * Changes the CID before anything is written, durably: for those who note it elsewhere too.
+   *
+   * @throws EIO after a barrier that failed; the system's error
+   */
+  changeCid(): void {
+    this.#state.assertSound(this.#path);
+    if (!this.#state.isCidChanged) this.#changeCid();
+    this.flush();
   }
 
   #changeCid(): void {

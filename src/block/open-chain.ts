@@ -3,7 +3,7 @@ import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { FileSource } from './file-source.js';
 import { FileUses } from './file-uses.js';
-import { cidMismatch, findParent } from './find-parent.js';
+import { cidMismatch, findParent, isMergeCutOff } from './find-parent.js';
 import { isChecked } from './open-extent.js';
 import { openLayer, type OpenedLayer } from './open-layer.js';
 import type { OpenPolicy } from './open-policy.js';
@@ -37,6 +37,7 @@ export function openChain(
     if (child !== undefined) {
       assertNoLoop(chain, child, layer);
       checkCid(child, layer, policy, notices);
+      assertNoMerge(child, layer, policy);
     }
     chain.push(layer);
     next = findParent(layer);
@@ -55,6 +56,29 @@ function assertNoLoop(
     'VMDK_CHAIN_LOOP',
     child.path,
     `its parent ${parent.path} is also its child; the chain has no base`,
+  );
+}
+
+/** The refusal of what only a child can do. */
+export function noParent(path: string): VmdkError {
+  return new VmdkError(
+    'VMDK_NO_PARENT',
+    path,
+    'has no parent; a child that holds only what differs is made with vmdkfs create --backing',
+  );
+}
+
+/**
+ * Where a merge was cut off between the two CIDs the next write to the child would change its own,
+ * and with it what says that the parent's is right.
+ */
+function assertNoMerge(child: OpenedLayer, parent: OpenedLayer, policy: OpenPolicy): void {
+  if (child.readOnlyReason !== undefined || policy.isMerge === true) return;
+  if (!isMergeCutOff(child, parent)) return;
+  throw new VmdkError(
+    'VMDK_MERGE_CUT_OFF',
+    child.path,
+    `merging it into ${parent.path} was cut off; run vmdkfs commit again, or mount with -o ro`,
   );
 }
 

@@ -109,7 +109,7 @@ export function finishOpening(
 ): OpenedImage {
   const [top] = chain;
   if (top !== undefined && top.readOnlyReason === undefined) noteUnclean(top, notices);
-  const layers = describeLayers(chain, options.tableMemory ?? TABLE_MEMORY_DEFAULT);
+  const layers = describeLayers(chain, options.tableMemory);
   const description = { layers, owners: newOwners(layers) };
   const device = attachImage(description);
   return { description, chain: chain.map(factsOf), device, disk, notices };
@@ -200,7 +200,10 @@ export function filesOf(chain: readonly OpenedLayer[]): FileToLock[] {
 }
 
 /** Describes all layers, each extent with its share of the memory for tables and grains. */
-function describeLayers(chain: readonly OpenedLayer[], tableMemory: number): LayerDescription[] {
+export function describeLayers(
+  chain: readonly OpenedLayer[],
+  tableMemory = TABLE_MEMORY_DEFAULT,
+): LayerDescription[] {
   const checked = chain.flatMap((layer) =>
     layer.extents.map(({ description }) => description).filter(isChecked),
   );

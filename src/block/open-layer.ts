@@ -25,6 +25,8 @@ export interface OpenedLayer {
   /** Why nothing of it is written; undefined where something is. */
   readonly readOnlyReason: string | undefined;
   readonly descriptorFile: DescriptorFile;
+  /** Where the descriptor begins in its file, bytes. */
+  readonly descriptorOffset: number;
   readonly firstWrites: readonly LayerWrite[];
   /** Whether the descriptor is inside the file of the first extent. */
   readonly isEmbedded: boolean;
@@ -68,8 +70,9 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
     size,
     readOnlyReason: isWritten ? undefined : extents[0]?.readOnlyReason,
     descriptorFile: { file, isOwnFile },
+    descriptorOffset: place.offset,
     firstWrites: isWritten
-      ? [...planDescriptorWrites(place, file), ...extents.flatMap(untrackWrite)]
+      ? [...planDescriptorWrites(place, file, policy.newCid), ...extents.flatMap(untrackWrite)]
       : [],
     isEmbedded: isInside,
     isUnclean: extents.some(({ description }) => isChecked(description) && description.isUnclean),
@@ -129,10 +132,13 @@ function untrackWrite({ description, file, readOnlyReason }: OpenedExtent): Laye
 }
 
 /** What ends change tracking in the descriptor, which is in `file`, and changes the CID. */
-function planDescriptorWrites(place: DescriptorPlace, file: OpenedFile): LayerWrite[] {
+function planDescriptorWrites(
+  place: DescriptorPlace,
+  file: OpenedFile,
+  cid = randomCid(place.descriptor.cid),
+): LayerWrite[] {
   const { descriptor, offset } = place;
   const untracked = dropChangeTracking(descriptor);
-  const cid = randomCid(descriptor.cid);
   const changes = [
     ...untracked.changes,
     ...changeCid(untracked.descriptor, cid, place.room, file.path),

@@ -9,6 +9,10 @@ export interface OpenPolicy {
   readonly force: boolean;
   /** Whether change tracking, which writing would falsify, may be ended by the first write. */
   readonly dropChangeTracking: boolean;
+  /** Whether the image is opened to merge it into its parent, which may have been begun before. */
+  readonly isMerge?: boolean;
+  /** The CID that the image takes with its first write; a random one unless told otherwise. */
+  readonly newCid?: number | undefined;
 }
 
 /** The options of a policy; what is not said is not allowed, and the image is opened for writing. */

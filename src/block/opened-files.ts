@@ -97,7 +97,7 @@ export class OpenedFiles {
   }
 
   /** Closes a file that is not needed after all. */
-  close(file: OpenedFile): void {
+  close(file: Pick<OpenedFile, 'fd'>): void {
     if (this.#fds.delete(file.fd)) closeSync(file.fd);
   }
 

@@ -15,7 +15,7 @@ import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { newAllocationRecord, type AllocationRecordDescription } from './allocation-record.js';
 import { Beneath } from './beneath.js';
 import type { BlockDevice } from './block-device.js';
-import type { Extent } from './extent.js';
+import type { Extent, Holding } from './extent.js';
 import { FreeGrains, type FreeGrainsDescription } from './free-grains.js';
 import { GrainAllocator, type GrainAllocatorDescription } from './grain-allocator.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
@@ -195,6 +195,10 @@ export class SparseExtent implements Extent {
 
   holds(offset: number, length: number): boolean {
     return this.#map.holds(offset, length);
+  }
+
+  holding(offset: number, limit: number): Holding {
+    return this.#map.holding(offset, limit);
   }
 
   nextData(offset: number, limit: number): number {

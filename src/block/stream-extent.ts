@@ -16,7 +16,7 @@ import { decodeGrainLead, LEAD_BYTES_MAX } from '../vmdk/stream-marker.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { Beneath } from './beneath.js';
 import type { BlockDevice } from './block-device.js';
-import type { Extent } from './extent.js';
+import type { Extent, Holding } from './extent.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
 import { GrainCache, type GrainCacheDescription } from './grain-cache.js';
 import { GrainMap } from './grain-map.js';
@@ -203,6 +203,10 @@ export class StreamExtent implements Extent {
 
   holds(offset: number, length: number): boolean {
     return this.#map.holds(offset, length);
+  }
+
+  holding(offset: number, limit: number): Holding {
+    return this.#map.holding(offset, limit);
   }
 
   nextData(offset: number, limit: number): number {

@@ -4,7 +4,7 @@
  */
 import { systemError } from '../errno.js';
 import { isZero } from '../binary/zeros.js';
-import type { Extent } from './extent.js';
+import type { Extent, Holding } from './extent.js';
 
 /** An extent without a file as it travels between threads; bytes. */
 export interface ZeroExtentDescription {
@@ -50,6 +50,11 @@ export class ZeroExtent implements Extent {
 
   holds(): boolean {
     return true;
+  }
+
+  holding(_offset: number, limit: number): Holding {
+    if (!this.#isReadable) throw this.#refusal('a NOACCESS extent cannot be read');
+    return { kind: 'zero', end: limit };
   }
 
   nextData(offset: number, limit: number): number {

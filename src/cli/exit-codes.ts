@@ -16,6 +16,8 @@ export const ExitCode = {
 const CODES: Partial<Record<VmdkErrorCode, number>> = {
   // A good archive, of whose disks none was chosen.
   VMDK_WHICH_DISK: ExitCode.USAGE,
+  // A good image, to which the command does not apply.
+  VMDK_NO_PARENT: ExitCode.USAGE,
   VMDK_IN_USE: ExitCode.IN_USE,
   VMDK_NO_LOCKS: ExitCode.IO_ERROR,
 };

@@ -2,9 +2,12 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { addCheckCommand } from './check.js';
+import { addCommitCommand } from './commit.js';
 import { addCreateCommand } from './create.js';
 import { addDemoCommand } from './demo.js';
+import { addDiffCommand } from './diff.js';
 import { addInfoCommand } from './info.js';
+import { addMapCommand } from './map.js';
 import { addMountCommand } from './mount.js';
 import { addUnmountCommand } from './unmount.js';
 
@@ -20,6 +23,9 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addInfoCommand,
   addCreateCommand,
   addCheckCommand,
+  addCommitCommand,
+  addDiffCommand,
+  addMapCommand,
   addDemoCommand,
 ];
 

@@ -4,7 +4,7 @@
  * for each byte (latin1), because files come in many encodings and only names are not ASCII; a
  * change is made in place, on the line where the parser found the value, and nothing else moves.
  */
-import { formatCid, parseCid } from './cid.js';
+import { formatCid, mergedCids, parseCid } from './cid.js';
 import { isExtentLine, parseExtentLine, type ExtentLine } from './extent-line.js';
 import { VmdkError } from './vmdk-error.js';
 
@@ -164,6 +164,28 @@ export function changeCid(
   if (descriptor.isTerminated && text.length < room) text += '\0';
   const from = Math.min(...changes.map((change) => change.start));
   return [{ start: from, text: text.slice(from) }];
+}
+
+/**
+ * What to write so that a child's parentCID becomes `cid`, in as many digits as it has: nothing
+ * moves, so a power cut can damage nothing else.
+ *
+ * @returns no change where the descriptor has no parent's CID
+ */
+export function changeParentCid(descriptor: Descriptor, cid: number): DescriptorChange[] {
+  const entry = descriptor.entries.get('parentcid');
+  if (entry === undefined || descriptor.parentCid === undefined) return [];
+  return [{ start: entry.start, text: formatCid(cid).slice(-entry.value.length) }];
+}
+
+/**
+ * The CIDs of which the parent of `child` takes one when the child is merged into it; undefined for
+ * a descriptor without a CID or without a parent's.
+ */
+export function mergedCidsOf(child: Descriptor): readonly [number, number] | undefined {
+  const entry = child.entries.get('parentcid');
+  if (entry === undefined || child.parentCid === undefined || child.cid === undefined) return;
+  return mergedCids(child.cid, entry.value.length);
 }
 
 /** Version of a descriptor with change tracking, and the one that it has without. */

@@ -1,0 +1,186 @@
+/**
+ * Merging a child into its parent (`vmdkfs commit`). The child keeps all that it holds until the
+ * parent has it durably, and the parent is changed only where the child covers it, so at every moment
+ * the disk that the two make is the same. What can go wrong is the link between them: the parent's
+ * CID changes with its first write, and two files cannot be changed at once. So:
+ *
+ *   1. the parent gets its new CID, and a barrier. Which one it is follows from the child's own CID:
+ *      a child whose parent has that CID has been merged into it, and fits it all the same.
+ *   2. the child's parentCID becomes that CID, in place, and a barrier. From here on everybody sees
+ *      a child that fits its parent.
+ *   3. what the child holds is written to the parent, and flushed.
+ *   4. the child is emptied (`empty-extent.ts`). Its own CID stays, because its disk has not changed,
+ *      so its own children stay good.
+ *
+ * Wherever it is cut off, it is done again from the start, with the same result. Other children of
+ * the parent do not fit it any more, which is so from step 1 on: before any byte of it changes.
+ */
+import { realpathSync, rmSync, statSync } from 'node:fs';
+import { describeError, toErrno } from '../errno.js';
+import { libcIfAny } from '../os/libc.js';
+import { changeParentCid } from '../vmdk/descriptor.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
+import { openChildAndParent, type ChildAndParent } from './child-and-parent.js';
+import { emptyExtent } from './empty-extent.js';
+import { HostFile } from './host-file.js';
+import { heldRuns, type MapRun } from './image-map.js';
+import { syncFolderOf } from './new-files.js';
+import type { OpenPermissions } from './open-policy.js';
+
+export interface MergeOptions {
+  /** What child and parents are allowed to be. */
+  readonly permissions: OpenPermissions;
+  /** Whether the files of the child are removed instead of emptied. */
+  readonly deleteChild: boolean;
+  readonly lock: boolean;
+  /** Told how much is copied, from 0 to 1. */
+  readonly progress: (share: number) => void;
+}
+
+/** What was done. */
+export interface MergeReport {
+  /** The parent's image file. */
+  readonly parent: string;
+  /** Bytes of data that were copied, and bytes that were made zeros. */
+  readonly dataBytes: number;
+  readonly zeroBytes: number;
+  readonly notices: readonly string[];
+}
+
+/** Bytes copied in one piece. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Merges the child `path` into its parent.
+ *
+ * @throws VmdkError where the two cannot be merged, with nothing changed; the system's error, and
+ *   then it can be done again
+ */
+export function mergeChild(path: string, options: MergeOptions): MergeReport {
+  // Without the C library all of a grain counts as data, and nothing can be given back.
+  libcIfAny();
+  const notices: string[] = [];
+  const pair = openChildAndParent(path, options, notices);
+  let isDone = false;
+  try {
+    const { dataBytes, zeroBytes } = copy(pair, options.progress);
+    if (options.deleteChild) remove(pair, notices);
+    else empty(pair, notices);
+    isDone = true;
+    return { parent: pair.parent.path, dataBytes, zeroBytes, notices };
+  } catch (error) {
+    throw withWayOut(error, pair);
+  } finally {
+    close(pair, isDone);
+  }
+}
+
+/** Steps 1 to 3, where there is anything to do. */
+function copy(
+  pair: ChildAndParent,
+  progress: MergeOptions['progress'],
+): { dataBytes: number; zeroBytes: number } {
+  const { childDevice, parentDevice } = pair;
+  const bytes = { data: 0, zero: 0, nothing: 0 };
+  for (const { kind, length } of heldRuns(childDevice)) bytes[kind] += length;
+  const total = bytes.data + bytes.zero;
+  const result = { dataBytes: bytes.data, zeroBytes: bytes.zero };
+  if (total === 0) return result;
+  parentDevice.changeCid();
+  link(pair);
+  const buffer = new Uint8Array(Math.min(PIECE_BYTES, Math.max(1, bytes.data)));
+  let done = 0;
+  for (const run of heldRuns(childDevice)) {
+    for (const count of copyRun(pair, run, buffer)) {
+      done += count;
+      progress(done / total);
+    }
+  }
+  parentDevice.flush();
+  return result;
+}
+
+/** Copies a run piece by piece; yields how many bytes each was. */
+function* copyRun(pair: ChildAndParent, run: MapRun, buffer: Uint8Array): Generator<number> {
+  const { childDevice, parentDevice } = pair;
+  const { kind, length, start } = run;
+  if (kind === 'zero') {
+    parentDevice.zero(start, length);
+    yield length;
+    return;
+  }
+  for (let done = 0; done < length;) {
+    const count = Math.min(buffer.length, length - done);
+    childDevice.read(buffer, 0, count, start + done);
+    parentDevice.write(buffer, 0, count, start + done);
+    done += count;
+    yield count;
+  }
+}
+
+/** Step 2: the child names the parent's new CID, durably. */
+function link({ child, newCid, parent }: ChildAndParent): void {
+  if (parent.descriptor.cid === undefined) return;
+  const { descriptor, descriptorFile, descriptorOffset } = child;
+  const file = new HostFile(descriptorFile.file);
+  for (const { start, text } of changeParentCid(descriptor, newCid)) {
+    const bytes = Buffer.from(text, 'latin1');
+    file.write(bytes, 0, bytes.length, descriptorOffset + start);
+  }
+  file.sync();
+}
+
+/** Step 4. */
+function empty({ child, childDescription }: ChildAndParent, notices: string[]): void {
+  childDescription.extents.forEach((extent, index) => {
+    const reason = child.extents[index]?.readOnlyReason;
+    if (extent.kind === 'sparse' && reason === undefined) emptyExtent(extent);
+    else if ('file' in extent) {
+      notices.push(
+        `${extent.file.path}: ${reason ?? 'a flat extent cannot be emptied'}, so it keeps what it holds`,
+      );
+    }
+  });
+}
+
+/**
+ * Removes the files of the child: the descriptor first, so that no image is left that lacks an
+ * extent. What was not written stays, other images may use it.
+ */
+function remove({ child }: ChildAndParent, notices: string[]): void {
+  const files = [{ path: child.path, identity: child.identity }];
+  for (const { file, readOnlyReason } of child.extents) {
+    if (file === undefined || file.identity === child.identity) continue;
+    if (readOnlyReason === undefined && statSync(file.path).isFile()) files.push(file);
+    else notices.push(`${file.path}: ${readOnlyReason ?? 'is a device'}, so it was not removed`);
+  }
+  for (const { identity, path } of files) {
+    const real = realpathSync(path);
+    const { dev, ino } = statSync(real);
+    if (`${dev}:${ino}` !== identity) {
+      notices.push(`${path}: was replaced meanwhile, so it was not removed`);
+      continue;
+    }
+    for (const name of new Set([path, real])) rmSync(name);
+    syncFolderOf(real);
+  }
+}
+
+/** Closes both; where something failed before, that is what the user hears of. */
+function close({ childDevice }: ChildAndParent, isDone: boolean): void {
+  try {
+    childDevice.close();
+  } catch (error) {
+    if (isDone) throw error;
+  }
+}
+
+/** Says what to do after a failure on the way. */
+function withWayOut(error: unknown, { child }: ChildAndParent): Error {
+  const way = `; ${child.path} still holds what is missing in its parent, so run vmdkfs commit again when that is mended`;
+  if (error instanceof VmdkError) {
+    return new VmdkError(error.code, error.file, `${error.reason}${way}`, { cause: error });
+  }
+  const failure = new Error(`${describeError(error)}${way}`, { cause: error });
+  return Object.assign(failure, { errno: toErrno(error) });
+}

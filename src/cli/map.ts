@@ -1,0 +1,72 @@
+/** `vmdkfs map IMAGE [--json]`. */
+import type { Command } from 'commander';
+import { attachLayers } from '../block/attach-image.js';
+import { mapImage, type MapRun } from '../block/image-map.js';
+import { openImage } from '../block/open-image.js';
+import { libcIfAny } from '../os/libc.js';
+import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
+import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
+
+interface MapFlags extends OpenFlags, ReportFlags {}
+
+const HELP = `
+The table has what holds data, as that of qemu-img map has; zeros are left out. --json has all of the
+disk: {start, length, depth, present, zero, data, compressed, file, offset}, in bytes. depth 0 is the
+image, 1 its parent; file and offset are there where the bytes stand in a file as they are.`;
+
+/** Adds the command to the program. */
+export function addMapCommand(program: Command): void {
+  const command = program
+    .command('map')
+    .summary('show which bytes of a disk are in which file')
+    .description(
+      'Show for each stretch of a disk which image of the chain holds it, and where. The image is only read.',
+    )
+    .argument('<image>', 'the VMDK file, the descriptor of a split disk, or an OVA')
+    .addHelpText('after', HELP)
+    .action(map);
+  addReportOptions(command);
+  addOpenOptions(command);
+}
+
+function map(path: string, flags: MapFlags): void {
+  // Without the C library all of a file counts as data.
+  libcIfAny();
+  const image = openImage(path, openOptions(flags, true));
+  try {
+    const runs = [...mapImage(attachLayers(image.description))];
+    printNotices(flags, image.notices);
+    const data = runs.filter(({ kind }) => kind === 'data');
+    printResult(flags, runs.map(toJson), [HEADING, ...data.map(lineOf)]);
+  } finally {
+    image.device.close();
+  }
+}
+
+/** The JSON shape; bytes. */
+function toJson(run: MapRun): unknown {
+  const { depth, isCompressed, kind, length, place, start } = run;
+  return {
+    start,
+    length,
+    depth,
+    present: kind !== 'nothing',
+    zero: kind !== 'data',
+    data: kind === 'data',
+    compressed: isCompressed,
+    ...place,
+  };
+}
+
+const COLUMN = 16;
+const HEADING = `${'Offset'.padEnd(COLUMN)}${'Length'.padEnd(COLUMN)}${'Mapped to'.padEnd(COLUMN)}File`;
+
+function lineOf({ isCompressed, length, place, start }: MapRun): string {
+  const to = place === undefined ? '' : hex(place.offset);
+  const words = [hex(start), hex(length), isCompressed ? 'compressed' : to];
+  return `${words.map((word) => word.padEnd(COLUMN)).join('')}${place?.file ?? ''}`.trimEnd();
+}
+
+function hex(bytes: number): string {
+  return `0x${bytes.toString(16)}`;
+}
