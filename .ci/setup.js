@@ -24,6 +24,8 @@ const programs = {
     pgrep: 'procps',
     unshare: 'util-linux',
     prlimit: 'util-linux',
+    zsh: 'zsh',
+    fish: 'fish',
   },
   soak: {
     fusermount3: 'fuse3',

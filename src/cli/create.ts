@@ -1,5 +1,5 @@
 /** `vmdkfs create IMAGE --size N [--subformat NAME] [--backing PARENT] [--adapter TYPE]`. */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { createImage, isOutsideFolder } from '../block/create-image.js';
 import { UsageError } from '../mount/mount-error.js';
 import { ADAPTER_DEFAULT, ADAPTERS, type Adapter } from '../vmdk/disk-geometry.js';
@@ -17,16 +17,14 @@ import { complain, print } from './output.js';
 interface CreateFlags extends PermissionFlags {
   readonly size?: string;
   readonly backing?: string;
-  readonly subformat: string;
-  readonly adapter: string;
+  readonly subformat: Subformat;
+  readonly adapter: Adapter;
 }
 
 const HELP = `
-Subformats, in any case:
-  ${SUBFORMATS.slice(0, 4).join(', ')},
-  ${SUBFORMATS.slice(4).join(', ')}
-All but monolithicSparse are a descriptor and extents in files beside it. vmfsPreallocated and
-vmfsEagerZeroedThick take all their space at once; only the sparse ones can have a parent.`;
+All subformats but monolithicSparse are a descriptor and extents in files beside it.
+vmfsPreallocated and vmfsEagerZeroedThick take all their space at once; only the sparse ones can
+have a parent.`;
 
 /** Adds the command to the program. */
 export function addCreateCommand(program: Command): void {
@@ -36,27 +34,35 @@ export function addCreateCommand(program: Command): void {
     .description('Make a new, empty VMDK image; with --backing, a child that holds what differs.')
     .argument('<image>', 'the file to make; neither it nor its extents may exist')
     .option('-s, --size <size>', 'size of the disk: 20G, 512M, bytes (default: that of the parent)')
-    .option('-t, --subformat <name>', 'kind of image, see below', SUBFORMAT_DEFAULT)
+    .addOption(
+      new Option('-t, --subformat <name>', 'kind of image, in any case')
+        .choices(SUBFORMATS)
+        .argParser(parseSubformat)
+        .default(SUBFORMAT_DEFAULT),
+    )
     .option('-b, --backing <parent>', 'an image that the new one is a child of')
-    .option('-a, --adapter <type>', ADAPTERS.join(', '), ADAPTER_DEFAULT)
+    .addOption(
+      new Option('-a, --adapter <type>', 'the adapter that the descriptor names')
+        .choices(ADAPTERS)
+        .argParser(parseAdapter)
+        .default(ADAPTER_DEFAULT),
+    )
     .addHelpText('after', HELP)
     .action(create);
   addPermissionOptions(command);
 }
 
 function create(image: string, flags: CreateFlags): void {
-  const { backing } = flags;
+  const { adapter, backing, subformat } = flags;
   if (flags.size === undefined && backing === undefined) {
     throw new UsageError('create needs --size, or --backing to take the size from');
   }
-  const subformat = parseSubformat(flags.subformat);
   if (backing !== undefined && !factsOfSubformat(subformat).canBeChild) {
     const sparse = SUBFORMATS.filter((name) => factsOfSubformat(name).canBeChild);
     throw new UsageError(
       `--backing needs a sparse subformat (${sparse.join(', ')}); ${subformat} is flat and cannot have a parent`,
     );
   }
-  const adapter = parseAdapter(flags.adapter);
   const size = flags.size === undefined ? undefined : parseSize(flags.size);
   const permissions = permissionsOf(flags);
   const made = createImage(image, { size, backing, subformat, adapter, permissions });

@@ -6,6 +6,7 @@ import type { OpenOptions } from '../block/open-image.js';
 import { serveInBackground } from '../mount/background.js';
 import { UsageError } from '../mount/mount-error.js';
 import {
+  MOUNT_OPTIONS,
   parseMountOptions,
   parseWorkers,
   TRANSPORTS,
@@ -16,6 +17,9 @@ import type { MountRequest } from '../mount/mount-request.js';
 import { serve } from '../mount/session.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain } from './output.js';
+
+/** The command that is meant where none is named. */
+export const DEFAULT_COMMAND = 'mount';
 
 interface MountFlags extends OpenFlags {
   readonly option?: readonly string[];
@@ -32,7 +36,7 @@ interface MountFlags extends OpenFlags {
 /** Adds the command to the program; it is the default one. */
 export function addMountCommand(program: Command): void {
   const command = program
-    .command('mount', { isDefault: true })
+    .command(DEFAULT_COMMAND, { isDefault: true })
     .summary('mount an image as MOUNTPOINT/disk.raw')
     .description(
       'Mount a VMDK image: MOUNTPOINT/disk.raw is the whole disk as one raw file, for reading and writing. Serves in the background and returns when the mount answers.',
@@ -42,10 +46,13 @@ export function addMountCommand(program: Command): void {
       'the VMDK file, the descriptor of a split disk, or an OVA with a disk in it',
     )
     .argument('<mountpoint>', 'an empty directory')
-    .option(
-      '-o, --option <list>',
-      'mount options, separated by commas: ro, rw, allow_other, allow_root, default_permissions, nonempty, nosuid, nodev, noexec, noatime, writeback_cache, no_passthrough, debug, workers=N, transport=NAME, and the long options below with underscores (disk=2, allow_outside, ...)',
-      (value: string, list: readonly string[] | undefined) => [...(list ?? []), value],
+    .addOption(
+      new Option('-o, --option <list>', 'mount options, separated by commas')
+        .choices(MOUNT_OPTIONS)
+        .argParser((value: string, list: readonly string[] | undefined) => [
+          ...(list ?? []),
+          value,
+        ]),
     )
     .option('-r, --read-only', 'the same as -o ro')
     .option('-f, --foreground', 'serve in the foreground')

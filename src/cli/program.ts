@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { addCheckCommand } from './check.js';
 import { addCommitCommand } from './commit.js';
+import { addCompletionCommand } from './completion.js';
 import { addCreateCommand } from './create.js';
 import { addDemoCommand } from './demo.js';
 import { addDiffCommand } from './diff.js';
@@ -27,6 +28,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addDiffCommand,
   addMapCommand,
   addDemoCommand,
+  addCompletionCommand,
 ];
 
 /** A new program with all commands; errors of usage are thrown (commander's `exitOverride`). */

@@ -46,6 +46,12 @@ const PASSED = new Set([
   ...['nosuid', 'nodev', 'noexec', 'noatime', 'dirsync', 'sync'],
 ]);
 
+/** Options with a value, and a word for it. */
+const VALUED: readonly string[] = ['workers=N', 'transport=NAME', 'disk=DISK'];
+
+/** All options that have an effect. */
+export const MOUNT_OPTIONS: readonly string[] = ['ro', 'rw', ...SWITCHES, ...VALUED, ...PASSED];
+
 /** What mount(8), mount.fuse3 and fstab add, and the defaults of the kernel: accepted, no effect. */
 const TOLERATED = new Set([
   ...[
@@ -126,7 +132,7 @@ export function parseWorkers(text: string): number {
 }
 
 function unknown(option: string): UsageError {
-  const valued = ['workers=N', 'transport=NAME', 'disk=DISK'];
-  const known = ['ro', 'rw', ...SWITCHES, ...valued, ...PASSED].join(', ');
-  return new UsageError(`unknown mount option ${JSON.stringify(option)} (known: ${known})`);
+  return new UsageError(
+    `unknown mount option ${JSON.stringify(option)} (known: ${MOUNT_OPTIONS.join(', ')})`,
+  );
 }
