@@ -26,6 +26,7 @@ const programs = {
     prlimit: 'util-linux',
     zsh: 'zsh',
     fish: 'fish',
+    groff: 'groff-base',
   },
   soak: {
     fusermount3: 'fuse3',

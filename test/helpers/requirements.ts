@@ -22,6 +22,7 @@ const REQUIREMENTS = {
   bash: () => missingProgram('bash'),
   zsh: () => missingProgram('zsh'),
   fish: () => missingProgram('fish'),
+  groff: () => missingProgram('groff'),
   setpriv: () => missingProgram('setpriv'),
   unshare: () => missingProgram('unshare'),
   prlimit: () => missingProgram('prlimit'),
