@@ -17,11 +17,12 @@ import type { MountRequest } from '../mount/mount-request.js';
 import { serve } from '../mount/session.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain } from './output.js';
+import { addOverlayOptions, overlayOf, type OverlayFlags } from './overlay-options.js';
 
 /** The command that is meant where none is named. */
 export const DEFAULT_COMMAND = 'mount';
 
-interface MountFlags extends OpenFlags {
+interface MountFlags extends OpenFlags, OverlayFlags {
   readonly option?: readonly string[];
   readonly foreground?: true;
   readonly debug?: true;
@@ -73,6 +74,7 @@ export function addMountCommand(program: Command): void {
     )
     .option('--no-lock', 'do not keep other programs from using the image at the same time')
     .action(mount);
+  addOverlayOptions(command);
   addOpenOptions(command);
 }
 
@@ -83,10 +85,12 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
     throw new UsageError('writeback_cache needs the kernel transport');
   }
   const isDebug = flags.debug === true || options.debug;
+  const open = merge(options.open, flags);
   const request: MountRequest = {
     image: resolve(image),
     mountpoint: resolve(mountpoint),
-    open: merge(options.open, flags),
+    open,
+    overlay: overlayOf(options, flags, open),
     transport,
     workers: options.workers ?? flags.workers ?? WORKERS_DEFAULT,
     writebackCache: options.writebackCache,

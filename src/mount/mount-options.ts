@@ -22,6 +22,10 @@ export interface MountOptions {
   readonly writebackCache: boolean;
   /** Whether the kernel may read a plain disk by itself, on a read-only mount. */
   readonly passthrough: boolean;
+  /** The image that writes go to instead; undefined where that is not asked for. */
+  readonly overlay: string | undefined;
+  /** Whether writes are thrown away at the end. */
+  readonly snapshot: boolean;
   /** Options that the transport and the kernel get. */
   readonly passed: readonly string[];
 }
@@ -36,9 +40,17 @@ const PERMISSIONS = {
 
 /** What is ours to do, each a word. */
 const SWITCHES = new Set([
-  ...['debug', 'writeback_cache', 'no_passthrough', 'no_lock'],
+  ...['debug', 'writeback_cache', 'no_passthrough', 'no_lock', 'snapshot'],
   ...Object.keys(PERMISSIONS),
 ]);
+
+/** What is ours and has a value: its name, and a word for the value. */
+const VALUED: Readonly<Record<string, string>> = {
+  workers: 'N',
+  transport: 'NAME',
+  disk: 'DISK',
+  overlay: 'FILE',
+};
 
 /** What libfuse and the kernel understand. */
 const PASSED = new Set([
@@ -46,11 +58,14 @@ const PASSED = new Set([
   ...['nosuid', 'nodev', 'noexec', 'noatime', 'dirsync', 'sync'],
 ]);
 
-/** Options with a value, and a word for it. */
-const VALUED: readonly string[] = ['workers=N', 'transport=NAME', 'disk=DISK'];
-
 /** All options that have an effect. */
-export const MOUNT_OPTIONS: readonly string[] = ['ro', 'rw', ...SWITCHES, ...VALUED, ...PASSED];
+export const MOUNT_OPTIONS: readonly string[] = [
+  'ro',
+  'rw',
+  ...SWITCHES,
+  ...Object.entries(VALUED).map((pair) => pair.join('=')),
+  ...PASSED,
+];
 
 /** What mount(8), mount.fuse3 and fstab add, and the defaults of the kernel: accepted, no effect. */
 const TOLERATED = new Set([
@@ -85,32 +100,42 @@ const TOLERATED = new Set([
  */
 export function parseMountOptions(values: readonly string[]): MountOptions {
   let readOnly = false;
-  let transport: TransportName | undefined;
-  let workers: number | undefined;
-  let disk: string | undefined;
+  const given = new Map<string, string>();
   const on = new Set<string>();
   const passed = new Set<string>();
   for (const option of values.flatMap((value) => value.split(',')).filter((name) => name !== '')) {
     if (option === 'ro' || option === 'rw') readOnly = option === 'ro';
     else if (SWITCHES.has(option)) on.add(option);
-    else if (option.startsWith('transport=')) transport = parseTransport(option.slice(10));
-    else if (option.startsWith('workers=')) workers = parseWorkers(option.slice(8));
-    else if (option.startsWith('disk=')) disk = option.slice(5);
+    else if (isValued(option)) given.set(nameOf(option), option.slice(nameOf(option).length + 1));
     else if (PASSED.has(option)) passed.add(option);
     else if (!TOLERATED.has(option) && !/^(?:x-|comment=)/.test(option)) throw unknown(option);
   }
   // Without the kernel's check of permissions allow_other would let everybody write.
   if (passed.has('allow_other')) passed.add('default_permissions');
   const allowed = Object.entries(PERMISSIONS).map(([word, name]) => [name, on.has(word)] as const);
+  const transport = given.get('transport');
+  const workers = given.get('workers');
+  const disk = given.get('disk');
   return {
     open: { readOnly, disk, lock: !on.has('no_lock'), ...Object.fromEntries(allowed) },
     debug: on.has('debug'),
-    transport,
-    workers,
+    transport: transport === undefined ? undefined : parseTransport(transport),
+    workers: workers === undefined ? undefined : parseWorkers(workers),
     writebackCache: on.has('writeback_cache'),
     passthrough: !on.has('no_passthrough'),
+    overlay: given.get('overlay'),
+    snapshot: on.has('snapshot'),
     passed: [...passed],
   };
+}
+
+function isValued(option: string): boolean {
+  return option.includes('=') && Object.hasOwn(VALUED, nameOf(option));
+}
+
+/** The name of an option that has a value. */
+function nameOf(option: string): string {
+  return option.slice(0, option.indexOf('='));
 }
 
 /** @throws UsageError for a name that is no transport */

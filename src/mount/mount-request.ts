@@ -1,5 +1,6 @@
 /** What a server is asked to mount; travels as JSON to the process that serves in the background. */
 import type { OpenOptions } from '../block/open-image.js';
+import type { OverlayPlace } from '../block/overlay.js';
 import type { TransportName } from './mount-options.js';
 
 /** What to mount where; absolute paths. */
@@ -7,6 +8,8 @@ export interface MountRequest {
   readonly image: string;
   readonly mountpoint: string;
   readonly open: OpenOptions;
+  /** Where writes go instead of to the image; absolute paths too. */
+  readonly overlay: OverlayPlace | undefined;
   readonly transport: TransportName;
   /** Threads that serve requests. */
   readonly workers: number;

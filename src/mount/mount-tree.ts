@@ -1,6 +1,5 @@
 /** From an opened image to a mounted tree that answers. */
 import { describeError } from '../errno.js';
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OpenedImage } from '../block/open-image.js';
 import { DiskFileSystem, initialMode } from '../fs/disk-file-system.js';
@@ -14,6 +13,7 @@ import { mountKernel, TransportUnavailable } from './kernel-transport.js';
 import { log } from './log.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
+import { modifiedAt } from './overlaid-image.js';
 
 /**
  * Mounts the tree of `image` over the transport of `request`; `auto` falls back to fuse-native.
@@ -34,7 +34,7 @@ export async function mountTree(
       uid: process.getuid?.() ?? 0,
       gid: process.getgid?.() ?? 0,
       mode: initialMode(image.device),
-      mtime: statSync(request.image).mtimeMs,
+      mtime: modifiedAt(request),
     }),
     workers: request.workers,
     writebackCache: request.writebackCache,

@@ -11,9 +11,8 @@
  * hears them, leaves all waiting for the storage to the flush thread.
  */
 import { describeError } from '../errno.js';
-import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openImage, type OpenedImage } from '../block/open-image.js';
+import type { OpenedImage } from '../block/open-image.js';
 import type { Transport } from '../fuse/transport.js';
 import { exitNow } from '../os/exit.js';
 import { findMount } from '../os/mount-table.js';
@@ -26,6 +25,7 @@ import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
 import { assertAnswers, mountTree } from './mount-tree.js';
 import { checkFuseDevice, checkMountpoint } from './mountpoint.js';
+import { openRequested } from './overlaid-image.js';
 import { Signals } from './signals.js';
 
 const debug = debugLog('mount');
@@ -57,7 +57,7 @@ export async function serve(
     request.image,
     passed.includes('nonempty'),
   );
-  const image = openImage(resolve(request.image), request.open);
+  const { image, takeBack } = openRequested(request, mountpoint);
   process.chdir('/');
   const signals = new Signals();
   let session: Session;
@@ -65,6 +65,7 @@ export async function serve(
     session = await Session.start(image, mountpoint, request);
   } catch (error) {
     signals.release();
+    takeBack();
     image.device.close();
     throw error;
   }
@@ -75,6 +76,7 @@ export async function serve(
   } catch (error) {
     // Whoever asked for the mount is gone.
     log(describeError(error));
+    takeBack();
     await unmount(mountpoint, true);
   }
   process.on('uncaughtException', (error) => {

@@ -19,6 +19,8 @@ const NONE = {
   workers: undefined,
   writebackCache: false,
   passthrough: true,
+  overlay: undefined,
+  snapshot: false,
   passed: [],
 };
 
@@ -58,6 +60,13 @@ describe('parseMountOptions', () => {
     expect(others).toEqual({ ...OPEN, allowDevices: true, dropChangeTracking: true });
   });
 
+  test('reads where writes go', () => {
+    const { overlay, snapshot } = parseMountOptions(['ro,overlay=a.vmdk', 'overlay=/x/b=c.vmdk']);
+    expect({ overlay, snapshot }).toEqual({ overlay: '/x/b=c.vmdk', snapshot: false });
+    expect(parseMountOptions(['snapshot'])).toEqual({ ...NONE, snapshot: true });
+    expect(parseMountOptions(['overlay='])).toEqual({ ...NONE, overlay: '' });
+  });
+
   test('takes the last transport', () => {
     expect(parseMountOptions(['transport=libfuse,transport=auto']).transport).toBe('auto');
   });
@@ -93,11 +102,11 @@ describe('parseMountOptions', () => {
 
   test.each([
     ...['bogus', 'RO', ' ro', 'ro=1', 'allow_other=1', 'Xx-systemd', 'xx-systemd', 'fsname=a'],
-    ...['subtype=a', 'constructor', 'debug=1', 'transport'],
+    ...['subtype=a', 'constructor', 'debug=1', 'transport', 'overlay', 'snapshot=1'],
   ])('refuses %j', (option) => {
     expect(() => parseMountOptions(['ro', `nosuid,${option}`])).toThrow(UsageError);
     expect(() => parseMountOptions([option])).toThrow(
-      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, no_lock, allow_outside, allow_devices, force, drop_change_tracking, workers=N, transport=NAME, disk=DISK, `,
+      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, no_lock, snapshot, allow_outside, allow_devices, force, drop_change_tracking, workers=N, transport=NAME, disk=DISK, overlay=FILE, `,
     );
   });
 
