@@ -5,17 +5,14 @@
  * A read inflates each grain it touches, in the thread that serves it, so as many grains are
  * inflated at a time as there are threads. What a request takes whole is handed over and forgotten,
  * the kernel keeps it; a grain of which it takes a part is kept for the next request, in a cache that
- * all threads share. What leads the grain is held against the table: where it belongs, how long it
- * is. A grain that does not inflate to its size fails those who read it, and nobody else.
+ * all threads share. A grain that does not inflate to its size fails those who read it, and nobody else.
  */
-import { inflateSync } from 'node:zlib';
 import { systemError } from '../errno.js';
 import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
-import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
-import { decodeGrainLead, LEAD_BYTES_MAX } from '../vmdk/stream-marker.js';
-import { VmdkError } from '../vmdk/vmdk-error.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { Beneath } from './beneath.js';
 import type { BlockDevice } from './block-device.js';
+import { CompressedGrains } from './compressed-grains.js';
 import type { Extent, Holding } from './extent.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
 import { GrainCache, type GrainCacheDescription } from './grain-cache.js';
@@ -46,23 +43,6 @@ export interface StreamExtentDescription {
   readonly id: number;
 }
 
-/**
- * A compressed grain takes at most this many times its size and a sector; incompressible data takes
- * a few bytes more than itself.
- */
-const COMPRESSED_MAX = 2;
-
-/** Memory for a compressed grain with what leads it; one for each thread. */
-let compressed: Buffer | undefined;
-
-/** That memory, made with the first stream that a thread reads. */
-function compressedBuffer(): Buffer {
-  compressed ??= Buffer.alloc(
-    COMPRESSED_MAX * GRAIN_SECTORS_MAX * SECTOR_BYTES + SECTOR_BYTES + LEAD_BYTES_MAX,
-  );
-  return compressed;
-}
-
 export class StreamExtent implements Extent {
   readonly start: number;
   readonly size: number;
@@ -71,6 +51,7 @@ export class StreamExtent implements Extent {
   readonly #map: GrainMap;
   readonly #beneath: Beneath;
   readonly #cache: GrainCache;
+  readonly #grains: CompressedGrains;
 
   constructor(
     description: StreamExtentDescription,
@@ -84,6 +65,10 @@ export class StreamExtent implements Extent {
     this.#file = new HostFile(description.file);
     this.#beneath = new Beneath(parent, description.start);
     this.#cache = new GrainCache(description.cache);
+    this.#grains = new CompressedGrains(this.#file, {
+      ...description,
+      grainCount: bounds.grainCount,
+    });
     const codec = newTableCodec({ kind: 'sectors', tableEntries: tables.tableEntries });
     const checked = new GrainBounds(bounds, () => fileLength);
     const grainTables = new GrainTables(tables, this.#file, codec, checked);
@@ -117,54 +102,14 @@ export class StreamExtent implements Extent {
     const grain = Math.floor(at / grainBytes);
     const from = at - grain * grainBytes;
     if (this.#cache.read(id, grain, from, target, targetOffset, length)) return;
-    const bytes = this.#inflate(grain, placeOf(SECTOR_SCALE, entry));
+    const place = placeOf(SECTOR_SCALE, entry);
+    const bytes = this.#grains.inflate(grain, place, this.#likelyBytes(grain, place));
     const end = Math.min(from + length, bytes.length);
     if (end > from) target.set(bytes.subarray(from, end), targetOffset);
     // Behind a last grain that is stored short.
     const there = Math.max(0, end - from);
     target.fill(0, targetOffset + there, targetOffset + length);
     if (length < grainBytes && bytes.length === grainBytes) this.#cache.keep(id, grain, bytes);
-  }
-
-  /** @throws VmdkError VMDK_BAD_GRAIN; the system's error */
-  #inflate(grain: number, place: number): Uint8Array {
-    const { bounds, grainBytes, lastGrainBytes } = this.#description;
-    const data = this.#readCompressed(grain, place);
-    let bytes: Uint8Array;
-    try {
-      // In one piece, and a grain that wants to be larger is an error before it is.
-      bytes = inflateSync(data, { chunkSize: grainBytes + 64, maxOutputLength: grainBytes });
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw this.#bad(grain, place, `cannot be inflated: ${reason}`, { cause: error });
-    }
-    const wanted = grain === bounds.grainCount - 1 ? lastGrainBytes : grainBytes;
-    if (bytes.length >= wanted) return bytes;
-    throw this.#bad(grain, place, `inflates to ${bytes.length} bytes (${wanted} expected)`);
-  }
-
-  /** The compressed data of a grain, in memory that the next call uses again. */
-  #readCompressed(grain: number, place: number): Uint8Array {
-    const { fileLength, grainBytes, hasMarkers } = this.#description;
-    const there = fileLength - place;
-    if (there < LEAD_BYTES_MAX) throw this.#bad(grain, place, 'is cut off by the end of the file');
-    const bytes = compressedBuffer();
-    // Most grains are there with the first read, and little else.
-    const guess = Math.min(this.#likelyBytes(grain, place), there);
-    this.#file.read(bytes, 0, guess, place);
-    const sizeMax = COMPRESSED_MAX * grainBytes + SECTOR_BYTES;
-    const lead = decodeGrainLead(bytes, hasMarkers, sizeMax);
-    if (lead.offset !== undefined && lead.offset !== grain * grainBytes) {
-      throw this.#bad(grain, place, `is marked as that of offset ${lead.offset} of the extent`);
-    }
-    const limit = Math.min(sizeMax, there - lead.length);
-    const size = lead.size ?? limit;
-    if (size === 0 || size > limit) {
-      throw this.#bad(grain, place, `has ${size} compressed bytes (1 to ${limit} expected)`);
-    }
-    const end = lead.length + size;
-    if (end > guess) this.#file.read(bytes, guess, end - guess, place + guess);
-    return bytes.subarray(lead.length, end);
   }
 
   /** As far as the next grain, which most writers put behind this one; a grain's size if not. */
@@ -177,16 +122,6 @@ export class StreamExtent implements Extent {
     const entry = this.#map.entry(next);
     const gap = isAllocated(entry) ? placeOf(SECTOR_SCALE, entry) - place : 0;
     return gap > 0 ? Math.min(gap, most) : most;
-  }
-
-  #bad(grain: number, place: number, what: string, options?: ErrorOptions): VmdkError {
-    const offset = this.start + grain * this.#description.grainBytes;
-    return new VmdkError(
-      'VMDK_BAD_GRAIN',
-      this.#file.path,
-      `grain ${grain} (disk offset ${offset}) at byte ${place} ${what}; the image is corrupt`,
-      options,
-    );
   }
 
   write(): never {

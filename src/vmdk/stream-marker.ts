@@ -5,6 +5,7 @@
  * fills a sector: a table, the directory or the footer follows it.
  */
 import { struct, u32, u64, viewOf } from '../binary/struct.js';
+import { directoryBytes, tableBytes, type Geometry } from './layout.js';
 import { SECTOR_BYTES } from './limits.js';
 
 /** Leads a compressed grain whose extent has markers; `lba` in sectors of the extent. */
@@ -17,7 +18,11 @@ const SizeMarker = struct('SizeMarker', 4, { size: u32 });
 const Marker = struct('Marker', 16, { value: u64, size: u32, type: u32 });
 
 const MARKER_EOS = 0;
+const MARKER_GT = 1;
+const MARKER_GD = 2;
 const MARKER_FOOTER = 3;
+/** Written by some programs between grains; nothing follows it. */
+const MARKER_PROGRESS = 4;
 
 /** The directory's offset in a header that leaves it to the footer, in sectors. */
 export const GD_AT_END = 2 ** 64 - 1;
@@ -65,6 +70,75 @@ const BARE: GrainLead = { offset: undefined, length: 0, size: undefined };
 /** Whether a zlib stream may begin with these two bytes (RFC 1950: deflate, and a check by 31). */
 function isZlibHeader(start: number): boolean {
   return ((start >> 8) & 0x0f) === 8 && start % 31 === 0;
+}
+
+/** What a sector of a stream with markers begins; bytes. */
+export type StreamPart =
+  | {
+      readonly kind: 'grain';
+      /** Where on the extent it belongs. */
+      readonly offset: number;
+      /** What it takes of the file, its lead included. */
+      readonly length: number;
+      /** Whether a zlib stream follows the lead. */
+      readonly isZlib: boolean;
+    }
+  | { readonly kind: 'metadata'; readonly length: number };
+
+/** Bytes of a part that `decodeStreamPart` looks at. */
+export const PART_BYTES = SECTOR_BYTES;
+
+/**
+ * What a sector of a stream begins, as far as its bytes make sense; undefined where they do not, and
+ * for zeros, which are the end of the stream.
+ *
+ * @param sizeMax bytes that compressed data takes at most
+ */
+export function decodeStreamPart(
+  sector: Uint8Array,
+  geometry: Geometry,
+  sizeMax: number,
+): StreamPart | undefined {
+  const view = viewOf(sector);
+  const size = GrainMarker.size.get(view, 0);
+  if (size === 0) return decodeMetadata(sector, view, geometry);
+  const sectors = view.getBigUint64(0, true);
+  const offset = Number(sectors) * SECTOR_BYTES;
+  if (size > sizeMax || offset >= geometry.capacity || offset % geometry.grainBytes !== 0) {
+    return undefined;
+  }
+  const length = GrainMarker.byteLength + size;
+  const isZlib = isZlibHeader(view.getUint16(GrainMarker.byteLength, false));
+  return { kind: 'grain', offset, length, isZlib };
+}
+
+function decodeMetadata(
+  sector: Uint8Array,
+  view: DataView,
+  geometry: Geometry,
+): StreamPart | undefined {
+  const value = view.getBigUint64(0, true);
+  const following = lengthBehind(Marker.type.get(view, 0), geometry);
+  const isPadded = sector.subarray(Marker.byteLength).every((byte) => byte === 0);
+  if (following === undefined || !isPadded) return undefined;
+  if (Number(value) * SECTOR_BYTES !== following) return undefined;
+  return { kind: 'metadata', length: SECTOR_BYTES + following };
+}
+
+/** Bytes that follow a marker of `type`; undefined where there is no such marker. */
+function lengthBehind(type: number, geometry: Geometry): number | undefined {
+  switch (type) {
+    case MARKER_GT:
+      return tableBytes(geometry);
+    case MARKER_GD:
+      return directoryBytes(geometry);
+    case MARKER_FOOTER:
+      return SECTOR_BYTES;
+    case MARKER_PROGRESS:
+      return 0;
+    default:
+      return undefined;
+  }
 }
 
 /**

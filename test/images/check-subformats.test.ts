@@ -305,6 +305,7 @@ describe.each(STREAM_FAMILIES)('streamOptimized, %s', (family) => {
       at('beyond-end', table(0) + 4, 1, GRAIN),
       at('shared-grain', table(1) + 8 * 4, 520, GRAIN),
       at('shared-grain', table(1) + 87 * 4, 599, GRAIN),
+      at('broken-grain', grain(520), 599, GRAIN),
     ]);
     expectLasting(image, file);
   });
