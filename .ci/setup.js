@@ -27,6 +27,8 @@ const programs = {
     zsh: 'zsh',
     fish: 'fish',
     groff: 'groff-base',
+    '7zz': '7zip',
+    vmdkinfo: 'libvmdk-utils python3-libvmdk',
   },
   soak: {
     fusermount3: 'fuse3',
@@ -70,7 +72,7 @@ function installNodePackages() {
 function installDebianPackages(wanted) {
   const missing = Object.keys(wanted).filter((program) => !isInstalled(program));
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((program) => wanted[program]))];
+  const packages = [...new Set(missing.flatMap((program) => wanted[program].split(' ')))];
   if (process.getuid?.() === 0 && isInstalled('apt-get')) {
     console.error(`vmdkfs: installing ${packages.join(' ')}`);
     run('apt-get', ['-qq', 'update']);

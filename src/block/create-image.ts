@@ -12,7 +12,9 @@ import { formatNewDescriptor, type NewDisk } from '../vmdk/new-descriptor.js';
 import {
   factsOfSubformat,
   planExtents,
+  STREAM_OPTIMIZED,
   SUBFORMAT_DEFAULT,
+  type ImageKind,
   type NewExtent,
   type Subformat,
 } from '../vmdk/subformat.js';
@@ -34,6 +36,8 @@ export interface CreateOptions {
   readonly subformat?: Subformat;
   /** lsilogic unless told otherwise. */
   readonly adapter?: Adapter;
+  /** The folder that the image will be moved to: its parent is named as seen from there. */
+  readonly home?: string;
   /** What the parent and its own parents are allowed to be. */
   readonly permissions?: OpenPermissions;
 }
@@ -56,11 +60,7 @@ export interface NewParent {
  */
 export function createImage(path: string, options: CreateOptions): number {
   const subformat = options.subformat ?? SUBFORMAT_DEFAULT;
-  if (options.backing !== undefined && !factsOfSubformat(subformat).canBeChild) {
-    throw systemError('EINVAL', `${path}: a ${subformat} image cannot have a parent`);
-  }
-  const { backing, permissions = {} } = options;
-  const parent = backing === undefined ? undefined : readParent(path, backing, permissions);
+  const parent = parentOf(path, subformat, options);
   const size = alignUp(options.size ?? parent?.size ?? 0, SECTOR_BYTES);
   const disk = planDisk(path, subformat, size, parent, options.adapter ?? ADAPTER_DEFAULT);
   const descriptor = Buffer.from(formatNewDescriptor(disk));
@@ -90,6 +90,18 @@ export function planChild(path: string, parent: NewParent): (file: HostFile) => 
   };
 }
 
+function parentOf(
+  path: string,
+  subformat: Subformat,
+  { backing, home = dirname(path), permissions = {} }: CreateOptions,
+): NewParent | undefined {
+  if (backing === undefined) return undefined;
+  if (!factsOfSubformat(subformat).canBeChild) {
+    throw systemError('EINVAL', `${path}: a ${subformat} image cannot have a parent`);
+  }
+  return readParent(join(home, basename(path)), backing, permissions);
+}
+
 /** Whether `parent` lies outside the folder of the image at `path`, and of those inside it. */
 export function isOutsideFolder(path: string, parent: string): boolean {
   return hintTo(path, parent).startsWith(`..${sep}`);
@@ -113,9 +125,21 @@ function readParent(path: string, backing: string, permissions: OpenPermissions)
   }
 }
 
+/**
+ * The descriptor of a streamOptimized image that will be at `path`.
+ *
+ * @param size of the disk in bytes, whole sectors
+ * @throws EFBIG, EINVAL as `createImage` does
+ */
+export function streamDescriptor(path: string, size: number, adapter: Adapter): Buffer {
+  return Buffer.from(
+    formatNewDescriptor(planDisk(path, STREAM_OPTIMIZED, size, undefined, adapter)),
+  );
+}
+
 function planDisk(
   path: string,
-  subformat: Subformat,
+  subformat: ImageKind,
   size: number,
   parent: NewParent | undefined,
   adapter: Adapter,
@@ -140,15 +164,16 @@ function assertNameable(path: string, name: string): void {
 }
 
 /** Limits of the kinds of image, in words. */
-const SIZE_LIMITS: Partial<Record<Subformat, string>> = {
+const SIZE_LIMITS: Partial<Record<ImageKind, string>> = {
   monolithicSparse: '2 TiB less a sector',
   vmfsSparse: '2 TiB less a sector',
   seSparse: '64 TiB',
+  streamOptimized: '128 TiB',
 };
 
 function extentsOf(
   path: string,
-  subformat: Subformat,
+  subformat: ImageKind,
   size: number,
   fileName: string,
 ): readonly NewExtent[] {
@@ -163,7 +188,7 @@ function extentsOf(
   );
 }
 
-function tooManyExtents(path: string, subformat: Subformat): Error {
+function tooManyExtents(path: string, subformat: ImageKind): Error {
   return systemError(
     'EFBIG',
     `${path}: a ${subformat} disk of this size has more extents than a descriptor of 1 MiB can name`,

@@ -10,6 +10,7 @@ import {
   readAt,
   seekData,
   seekHole,
+  startWriteback,
   syncData,
   writeAt,
 } from '../os/file-io.js';
@@ -74,6 +75,11 @@ export class HostFile {
   /** Waits until everything written to the file is durable, its length included. */
   sync(): void {
     syncData(this.#fd);
+  }
+
+  /** Lets the host begin to write `length` bytes at `position` to storage; no barrier. */
+  startWriteback(position: number, length: number): void {
+    startWriteback(this.#fd, position, length);
   }
 
   /** Makes the file `length` bytes long: what is new reads as zeros and takes no space. */

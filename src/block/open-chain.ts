@@ -13,6 +13,7 @@ import type { OpenedFiles } from './opened-files.js';
  * Opens the image `source` and its parents, which are only read.
  *
  * @param notices gets what was passed over because the policy says so
+ * @param parent the parent of the image, instead of the one that it names
  * @returns the image first, its base last
  * @throws VmdkError that says what is wrong with one of them; the system's error
  */
@@ -21,6 +22,7 @@ export function openChain(
   source: FileSource,
   policy: OpenPolicy,
   notices: string[],
+  parent?: FileSource,
 ): OpenedLayer[] {
   const chain: OpenedLayer[] = [];
   for (let next: FileSource | undefined = source; next !== undefined;) {
@@ -40,7 +42,7 @@ export function openChain(
       assertNoMerge(child, layer, policy);
     }
     chain.push(layer);
-    next = findParent(layer);
+    next = (child === undefined ? parent : undefined) ?? findParent(layer);
   }
   assertDistinctFiles(chain);
   return chain;

@@ -33,6 +33,8 @@ export interface OpenOptions extends OpenPermissions {
   readonly readOnly: boolean;
   /** Which disk of an archive: its number from 1, or its name. */
   readonly disk?: string | undefined;
+  /** Where the parent of the image is, instead of where the image says. */
+  readonly parent?: string | undefined;
   /** Most memory for grain tables, in bytes. */
   readonly tableMemory?: number;
   /** Whether other programs are kept from using the image in a way that does not go together. */
@@ -82,7 +84,9 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
   const notices: string[] = [];
   try {
     const source = sourceOf(files, path, policy, options.disk);
-    const chain = openChain(files, source, policy, notices);
+    const { parent } = options;
+    const base = parent === undefined ? undefined : HostSource.named(files, parent, policy);
+    const chain = openChain(files, source, policy, notices, base);
     const [top] = chain;
     if (!policy.readOnly && top?.readOnlyReason !== undefined) {
       notices.push(`${top.path}: ${top.readOnlyReason}; opened read-only`);

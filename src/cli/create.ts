@@ -5,13 +5,13 @@ import { UsageError } from '../mount/mount-error.js';
 import { ADAPTER_DEFAULT, ADAPTERS, type Adapter } from '../vmdk/disk-geometry.js';
 import {
   factsOfSubformat,
-  findSubformat,
   SUBFORMAT_DEFAULT,
   SUBFORMATS,
   type Subformat,
 } from '../vmdk/subformat.js';
 import { addPermissionOptions, permissionsOf, type PermissionFlags } from './open-options.js';
 import { formatSize, parseSize } from './size.js';
+import { parseAdapter, parseSubformat } from './subformat-names.js';
 import { complain, print } from './output.js';
 
 interface CreateFlags extends PermissionFlags {
@@ -37,7 +37,7 @@ export function addCreateCommand(program: Command): void {
     .addOption(
       new Option('-t, --subformat <name>', 'kind of image, in any case')
         .choices(SUBFORMATS)
-        .argParser(parseSubformat)
+        .argParser(kindOf)
         .default(SUBFORMAT_DEFAULT),
     )
     .option('-b, --backing <parent>', 'an image that the new one is a child of')
@@ -75,23 +75,11 @@ function create(image: string, flags: CreateFlags): void {
   }
 }
 
-function parseSubformat(name: string): Subformat {
+function kindOf(name: string): Subformat {
   if (name.toLowerCase() === 'streamoptimized') {
     throw new UsageError(
-      'streamOptimized images can be read but not written, so an empty one would stay empty; choose another subformat',
+      'streamOptimized images are written once, so an empty one would stay empty; choose another subformat, or make one of a disk with vmdkfs convert',
     );
   }
-  const subformat = findSubformat(name);
-  if (subformat !== undefined) return subformat;
-  throw new UsageError(
-    `${JSON.stringify(name)} is not a subformat that can be made (${SUBFORMATS.join(', ')} expected)`,
-  );
-}
-
-function parseAdapter(name: string): Adapter {
-  const adapter = ADAPTERS.find((known) => known.toLowerCase() === name.toLowerCase());
-  if (adapter !== undefined) return adapter;
-  throw new UsageError(
-    `${JSON.stringify(name)} is not an adapter (${ADAPTERS.join(', ')} expected)`,
-  );
+  return parseSubformat(name);
 }

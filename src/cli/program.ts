@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { addCheckCommand } from './check.js';
 import { addCommitCommand } from './commit.js';
 import { addCompletionCommand } from './completion.js';
+import { addConvertCommand } from './convert.js';
 import { addCreateCommand } from './create.js';
 import { addDemoCommand } from './demo.js';
 import { addDiffCommand } from './diff.js';
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addUnmountCommand,
   addInfoCommand,
   addCreateCommand,
+  addConvertCommand,
   addCheckCommand,
   addCommitCommand,
   addDiffCommand,

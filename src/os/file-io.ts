@@ -97,6 +97,17 @@ export function punchHole(fd: number, position: number, length: number, path: st
   }
 }
 
+/** sync_file_range(2): start writing what is not being written yet, and do not wait for it. */
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/**
+ * Has the host start to write `length` bytes at `position` to storage, so that a later barrier finds
+ * less to wait for. Only a hint: failures are left to that barrier.
+ */
+export function startWriteback(fd: number, position: number, length: number): void {
+  loadedLibc()?.sync_file_range(fd, position, length, SYNC_FILE_RANGE_WRITE);
+}
+
 /**
  * Length in bytes of an open block device, which fstat(2) does not know.
  *

@@ -21,6 +21,8 @@ export interface Libc {
   /** Moves the file's own offset, which nothing here uses. */
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, length: number): number;
+  /** Linux only, with glibc and musl alike. */
+  sync_file_range(fd: number, offset: number, length: number, flags: number): number;
   fcntl(fd: number, command: number, type: 'uintptr_t', argument: number): number;
   ioctl(fd: number, request: number, type: 'uintptr_t', argument: number): number;
   prctl(option: number, type: 'ulong', argument: number, ...zeros: readonly unknown[]): number;
@@ -39,6 +41,8 @@ const SIGNATURES = {
   pwrite: 'int64_t pwrite(int fd, uintptr_t buffer, size_t count, int64_t offset)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
   fallocate: 'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
+  sync_file_range:
+    'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
   fcntl: 'int fcntl(int fd, int command, ...)',
   ioctl: 'int ioctl(int fd, ulong request, ...)',
   prctl: 'int prctl(int option, ...)',

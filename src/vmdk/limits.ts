@@ -35,3 +35,9 @@ export const CHAIN_LENGTH_MAX = 256;
  * directory. What is kept of each table while opening is bounded by it (QEMU allows 32 Mi).
  */
 export const DIRECTORY_ENTRIES_MAX = 4 * 1024 * 1024;
+
+/**
+ * Largest streamOptimized disk that we make: what the tables of one image can describe in VMware's
+ * grains of 64 KiB and tables of 512 entries.
+ */
+export const STREAM_BYTES_MAX = DIRECTORY_ENTRIES_MAX * 512 * 64 * 1024;

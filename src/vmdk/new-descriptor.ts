@@ -2,14 +2,14 @@
 import { formatCid } from './cid.js';
 import type { Adapter, DiskGeometry } from './disk-geometry.js';
 import { SECTOR_BYTES } from './limits.js';
-import { factsOfSubformat, type NewExtent, type Subformat } from './subformat.js';
+import { factsOfSubformat, type ImageKind, type NewExtent } from './subformat.js';
 
 /** Sectors that VMware reserves for an embedded descriptor. */
 export const DESCRIPTOR_SECTORS = 20;
 
 /** What a new descriptor says. */
 export interface NewDisk {
-  readonly subformat: Subformat;
+  readonly subformat: ImageKind;
   readonly extents: readonly NewExtent[];
   readonly cid: number;
   readonly parentCid: number | undefined;
@@ -22,7 +22,7 @@ export interface NewDisk {
 
 /** Formats the descriptor as VMware does; ASCII but for file names, which are UTF-8. */
 export function formatNewDescriptor(disk: NewDisk): string {
-  const { extentType, dataBase } = factsOfSubformat(disk.subformat);
+  const { access, extentType, dataBase } = factsOfSubformat(disk.subformat);
   const { cylinders, heads, sectors } = disk.geometry;
   const cid = formatCid(disk.cid);
   const hint =
@@ -42,7 +42,8 @@ export function formatNewDescriptor(disk: NewDisk): string {
     '',
     '# Extent description',
     ...disk.extents.map(
-      ({ size, fileName }) => `RW ${size / SECTOR_BYTES} ${extentType} "${fileName}"${offset}`,
+      ({ size, fileName }) =>
+        `${access} ${size / SECTOR_BYTES} ${extentType} "${fileName}"${offset}`,
     ),
     '',
     '# The Disk Data Base',

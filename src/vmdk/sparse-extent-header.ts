@@ -252,6 +252,38 @@ export function encodeSparseHeader(geometry: Geometry, layout: SparseLayout): Ui
   return sector;
 }
 
+/** Where the parts of a stream lie, in bytes. */
+export interface StreamLayout {
+  /** The descriptor follows the header. */
+  readonly descriptorBytes: number;
+  /** Where the first grain may begin. */
+  readonly overHead: number;
+  /** Undefined in the header at the front: the directory is not written yet, the footer has it. */
+  readonly gdOffset: number | undefined;
+}
+
+/** The header of a streamOptimized extent, or its footer, as VMware's ovftool writes them. */
+export function encodeStreamHeader(geometry: Geometry, layout: StreamLayout): Uint8Array {
+  const { descriptorBytes, gdOffset = 0, overHead } = layout;
+  const sector = encodeSparseHeader(geometry, {
+    descriptorOffset: SECTOR_BYTES,
+    descriptorBytes,
+    rgdOffset: 0,
+    gdOffset,
+    overHead,
+  });
+  const view = viewOf(sector);
+  const header = SparseExtentHeader;
+  const flags = SPARSEFLAG_VALID_NEWLINE_DETECTOR | SPARSEFLAG_COMPRESSED | SPARSEFLAG_EMBEDDED_LBA;
+  header.version.set(view, 0, SPARSE_VERSION_MAX);
+  header.flags.set(view, 0, flags);
+  header.compressAlgorithm.set(view, 0, COMPRESSION_DEFLATE);
+  // Not a number that a field of 64 bits takes: every bit is set.
+  if (layout.gdOffset === undefined)
+    sector.fill(0xff, header.gdOffset.offset, header.overHead.offset);
+  return sector;
+}
+
 function hex(values: readonly number[]): string {
   return values.map((value) => value.toString(16).padStart(2, '0')).join(' ');
 }

@@ -24,6 +24,14 @@ const MARKER_FOOTER = 3;
 /** Written by some programs between grains; nothing follows it. */
 const MARKER_PROGRESS = 4;
 
+/** Types of the markers of a new stream. */
+export const StreamMarker = {
+  EOS: MARKER_EOS,
+  TABLE: 1,
+  DIRECTORY: 2,
+  FOOTER: MARKER_FOOTER,
+} as const;
+
 /** The directory's offset in a header that leaves it to the footer, in sectors. */
 export const GD_AT_END = 2 ** 64 - 1;
 
@@ -155,4 +163,28 @@ export function findFooter(tail: Uint8Array): number | undefined {
     if (isEnd && isMarker(at, MARKER_FOOTER)) return at + SECTOR_BYTES;
   }
   return undefined;
+}
+
+/** Writes what leads a grain that begins at byte `offset` of the extent to `target` from `at` on. */
+export function encodeGrainLead(
+  target: Uint8Array,
+  at: number,
+  offset: number,
+  size: number,
+): void {
+  const view = viewOf(target);
+  GrainMarker.lba.set(view, at, offset / SECTOR_BYTES);
+  GrainMarker.size.set(view, at, size);
+}
+
+/** A marker that is no grain's, a sector; `length` bytes follow, whole sectors. */
+export function encodeMarker(
+  type: (typeof StreamMarker)[keyof typeof StreamMarker],
+  length: number,
+): Uint8Array {
+  const sector = new Uint8Array(SECTOR_BYTES);
+  const view = viewOf(sector);
+  Marker.value.set(view, 0, length / SECTOR_BYTES);
+  Marker.type.set(view, 0, type);
+  return sector;
 }

@@ -1,6 +1,11 @@
 /** The kinds of image that can be made, by the createType of their descriptor. */
 import { COWD_SECTORS_MAX } from './cowd-header.js';
-import { CAPACITY_SECTORS_MAX, CREATE_SECTORS_MAX, SECTOR_BYTES } from './limits.js';
+import {
+  CAPACITY_SECTORS_MAX,
+  CREATE_SECTORS_MAX,
+  SECTOR_BYTES,
+  STREAM_BYTES_MAX,
+} from './limits.js';
 import { SESPARSE_BYTES_MAX } from './se-sparse-header.js';
 
 /** Names of the kinds, as VMware writes them. */
@@ -19,11 +24,19 @@ export const SUBFORMATS = [
 
 export type Subformat = (typeof SUBFORMATS)[number];
 
+/** The kind that is written once, from the front to the end, and never changed. */
+export const STREAM_OPTIMIZED = 'streamOptimized';
+
+/** Any kind of image that can be written. */
+export type ImageKind = Subformat | typeof STREAM_OPTIMIZED;
+
 /** What is made where nothing is asked for: a disk that is one file. */
 export const SUBFORMAT_DEFAULT: Subformat = 'monolithicSparse';
 
 /** How an image of one kind is made. */
 export interface SubformatFacts {
+  /** Access of its extent lines: what cannot be changed is marked so. */
+  readonly access: 'RW' | 'RDONLY';
   /** Type of its extent lines. */
   readonly extentType: 'SPARSE' | 'FLAT' | 'VMFS' | 'VMFSSPARSE' | 'SESPARSE';
   /** What stands in the names of its extents, NAME-delta.vmdk; empty where NAME.vmdk is the extent. */
@@ -45,6 +58,7 @@ const SPLIT_SPARSE_SECTORS = 4192256;
 const SPLIT_FLAT_SECTORS = 4193792;
 
 const FLAT: SubformatFacts = {
+  access: 'RW',
   extentType: 'FLAT',
   suffix: 'flat',
   isSplit: false,
@@ -64,7 +78,7 @@ const SPARSE: SubformatFacts = {
 
 const VMFS: SubformatFacts = { ...FLAT, extentType: 'VMFS' };
 
-const FACTS: Readonly<Record<Subformat, SubformatFacts>> = {
+const FACTS: Readonly<Record<ImageKind, SubformatFacts>> = {
   monolithicSparse: SPARSE,
   monolithicFlat: FLAT,
   twoGbMaxExtentSparse: {
@@ -96,10 +110,16 @@ const FACTS: Readonly<Record<Subformat, SubformatFacts>> = {
     extentBytesMax: SESPARSE_BYTES_MAX,
     dataBase: ['ddb.grain = "8"'],
   },
+  streamOptimized: {
+    ...SPARSE,
+    access: 'RDONLY',
+    extentBytesMax: STREAM_BYTES_MAX,
+    canBeChild: false,
+  },
 };
 
 /** How an image of `subformat` is made. */
-export function factsOfSubformat(subformat: Subformat): SubformatFacts {
+export function factsOfSubformat(subformat: ImageKind): SubformatFacts {
   return FACTS[subformat];
 }
 
@@ -126,7 +146,7 @@ export interface NewExtent {
  *   one would be larger than its kind allows
  */
 export function planExtents(
-  subformat: Subformat,
+  subformat: ImageKind,
   size: number,
   fileName: string,
   descriptorBytes: number,

@@ -75,7 +75,7 @@ describe('create', () => {
       /"qcow2" is not a subformat .*seSparse expect/,
     );
     await expectRefusal([...size, '-t', ''], 1, /"" is not a subformat/);
-    await expectRefusal([...size, '-t', 'streamoptimized'], 1, /can be read but not written/);
+    await expectRefusal([...size, '-t', 'streamoptimized'], 1, /written once, so an empty one/);
     await expectRefusal([...size, '-a', 'nvme'], 1, /"nvme" is not an adapter \(ide, buslogic,/);
     await expectRefusal(['-t', 'vmfs'], 1, /create needs --size/);
     const flat = ['monolithicFlat', 'twoGbMaxExtentFlat', 'vmfs', 'vmfsThin', 'vmfsPreallocated'];

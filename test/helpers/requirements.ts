@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -27,9 +28,17 @@ const REQUIREMENTS = {
   unshare: () => missingProgram('unshare'),
   prlimit: () => missingProgram('prlimit'),
   sfdisk: () => missingProgram('sfdisk'),
+  sevenZip: () => missingProgram('7zz'),
+  libvmdk: () =>
+    spawnSync(SYSTEM_PYTHON, ['-c', 'import pyvmdk']).status === 0
+      ? undefined
+      : 'no libvmdk for Python',
   python3: () => missingProgram('python3'),
   samples: () => (existsSync(SAMPLES) ? undefined : `no sample images (${SAMPLES} does not exist)`),
 } as const;
+
+/** The Python of the distribution, which has the modules that come with it. */
+export const SYSTEM_PYTHON = '/usr/bin/python3';
 
 /** Real images, kept beside the checkout. */
 export const SAMPLES = new URL('../../../shared/samples', import.meta.url).pathname;

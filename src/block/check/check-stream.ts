@@ -45,12 +45,12 @@ export function checkStreamExtent(check: ExtentCheck, front: SparseHeader): void
   const before = problems.errorsIn(file.path) + problems.dropped;
   const header = headerOf(check, front);
   const found = header === undefined ? undefined : checkEntries(check, front, header);
-  if (problems.errorsIn(file.path) + problems.dropped > before) {
+  if (header === undefined || problems.errorsIn(file.path) + problems.dropped > before) {
     readDamaged(check, front, header, found);
     return;
   }
   const place = { start: check.start, size: check.size };
-  const share = { cache: newGrainCache(SECTOR_BYTES, 0), id: 1 };
+  const share = { cache: newGrainCache(header.grainBytes, 0), id: 1 };
   const description = checkStream(new OpenedFiles(), file, front, place).describe(SLOTS, share);
   if (description.kind !== 'stream') throw new TypeError('a stream was described as another kind');
   readGrains(check, description, found?.directories[0]);
