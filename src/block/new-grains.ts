@@ -64,6 +64,18 @@ export class NewGrains {
     }
   }
 
+  /** Gives `table` a place in every directory that leads to none. */
+  completeTable(table: number): void {
+    const { grainBytes, state, tables } = this.#parts;
+    const grain = table * tables.tableEntries;
+    this.#lockTable(grain, (grain + 1) * grainBytes);
+    try {
+      this.#ensureTable(grain);
+    } finally {
+      state.mutex.unlock();
+    }
+  }
+
   /**
    * Takes the mutex with the table of `grain` resident.
    *

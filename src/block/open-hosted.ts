@@ -16,7 +16,7 @@ import {
 } from './checked-extent.js';
 import { readDirectories, type Area, type Directories } from './directories.js';
 import { describeAllocator } from './grain-allocator.js';
-import { TABLE_MISSING } from './grain-tables.js';
+import { TABLE_DAMAGED, TABLE_MISSING } from './grain-tables.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
 import type { HeaderWrite } from './sparse-extent.js';
 import { SECTOR_SCALE } from './table-codec.js';
@@ -83,7 +83,8 @@ export function checkHosted(
     isSpaceFresh: true,
     directoryOffsets: directories.offsets,
     hasZeroedGrains: header.hasZeroedGrains,
-    ...headerWrites(header, late, isChecked && hasLoneTable(directories)),
+    loneTables: use.readOnly ? new Uint32Array(0) : loneTables(directories),
+    ...headerWrites(header, late),
   });
 }
 
@@ -129,27 +130,29 @@ export function changeTracked(path: string, what: string): VmdkError {
   );
 }
 
-/** Whether a crash came between the two entries of a table, so that one directory has none. */
-function hasLoneTable({ entries: [primary, redundant] }: Directories): boolean {
-  const isMissing = (entry = TABLE_MISSING): boolean => entry === TABLE_MISSING;
-  if (primary === undefined || redundant === undefined) return false;
-  return primary.some((entry, table) => isMissing(entry) !== isMissing(redundant[table]));
+/** The tables that only one directory leads to, because a crash came between the two entries. */
+function loneTables({ entries: [primary, redundant] }: Directories): Uint32Array {
+  const lone: number[] = [];
+  redundant?.forEach((copy, table) => {
+    const entry = primary?.[table] ?? TABLE_MISSING;
+    const [one, other] = entry === TABLE_MISSING ? [copy, entry] : [entry, copy];
+    if (one > TABLE_DAMAGED && other === TABLE_MISSING) lone.push(table);
+  });
+  return Uint32Array.from(lone);
 }
 
 /**
  * The extent is in use from the first write to a clean end, and `late` copies of its tables are
  * brought up to date. Change tracking ends for all extents of a disk together.
- * Where something of a crash stays, the mark of it does.
  */
 function headerWrites(
   header: SparseHeader,
   late: readonly HeaderWrite[],
-  staysUnclean: boolean,
 ): Pick<SparseFacts, 'firstWrites' | 'lastWrites' | 'untrack'> {
   const { uncleanShutdown, version } = SparseExtentHeader;
   const position = uncleanShutdown.offset;
   const firstWrites = [{ position, bytes: Uint8Array.of(1) }, ...late];
-  const lastWrites = staysUnclean ? [] : [{ position, bytes: Uint8Array.of(0) }];
+  const lastWrites = [{ position, bytes: Uint8Array.of(0) }];
   if (header.version < TRACKED_VERSION) return { firstWrites, lastWrites };
   const bytes = u32Bytes(header.hasZeroedGrains ? 2 : 1);
   return { firstWrites, lastWrites, untrack: { position: version.offset, bytes } };

@@ -8,8 +8,9 @@
  * move while the image is open, so a place once resolved stays good.
  *
  * What the header has to say while the extent is written to (uncleanShutdown) is written before the
- * first change and taken back at a clean end. An extent that
- * was not closed is checked when it is opened for writing, so that is true again then.
+ * first change and taken back at a clean end. An extent that was not closed is checked when it is
+ * opened for writing, so that is true again then; a table that only one directory leads to gets its
+ * place in the other with the first change, and reaches the disk as any new table does.
  */
 import { GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { newAllocationRecord, type AllocationRecordDescription } from './allocation-record.js';
@@ -58,9 +59,13 @@ export interface SparseExtentDescription {
   /** What to write before the first change of the extent, and when it is closed after one. */
   readonly firstWrites: readonly HeaderWrite[];
   readonly lastWrites: readonly HeaderWrite[];
+  /** Tables that only one of the directories leads to; they are completed with the first change. */
+  readonly loneTables?: Uint32Array;
 }
 
 const ZEROS = new Uint8Array(1024 * 1024);
+
+const NO_TABLES = new Uint32Array(0);
 
 export class SparseExtent implements Extent {
   readonly start: number;
@@ -72,6 +77,7 @@ export class SparseExtent implements Extent {
   readonly #hasZeroedGrains: boolean;
   readonly #firstWrites: readonly HeaderWrite[];
   readonly #lastWrites: readonly HeaderWrite[];
+  readonly #loneTables: Uint32Array;
 
   /** @param flushLayer flushes the layer; called without its mutex */
   constructor(
@@ -112,6 +118,8 @@ export class SparseExtent implements Extent {
     this.#hasZeroedGrains = description.hasZeroedGrains;
     this.#firstWrites = description.firstWrites;
     this.#lastWrites = description.lastWrites;
+    this.#loneTables = description.loneTables ?? NO_TABLES;
+    if (this.#loneTables.length === 0) this.#parts.flags.markTablesCompleted();
   }
 
   read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
@@ -134,7 +142,7 @@ export class SparseExtent implements Extent {
   }
 
   write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
-    this.#markUnclean();
+    this.#begin();
     for (let done = 0; done < length;) {
       const at = offset + done;
       const entry = this.#map.entry(Math.floor(at / this.#parts.grainBytes));
@@ -163,7 +171,7 @@ export class SparseExtent implements Extent {
       const count = Math.min(end, grainEnd) - at;
       const isWhole = at + count === grainEnd && offset <= grain * grainBytes;
       if (isWhole && this.#hasZeroedGrains) {
-        this.#markUnclean();
+        this.#begin();
         this.#newGrains.zeroWhole(grain);
       } else {
         this.write(ZEROS, 0, count, at);
@@ -178,7 +186,7 @@ export class SparseExtent implements Extent {
     const grain = Math.floor(at / grainBytes);
     const count = this.#runLength(grain, entry, at, length);
     const place = this.#place(grain, entry, at);
-    this.#markUnclean();
+    this.#begin();
     try {
       if (file.punch(place, count)) return count;
     } finally {
@@ -219,6 +227,8 @@ export class SparseExtent implements Extent {
     const { file, flags, state } = this.#parts;
     if (!flags.isUnclean()) return;
     this.#completeLastGrain();
+    // What a crash left is still there.
+    if (!flags.areTablesCompleted()) return;
     writeAll(file, this.#lastWrites);
     state.barrier(file);
   }
@@ -283,6 +293,16 @@ export class SparseExtent implements Extent {
   #place(grain: number, entry: number, at: number): number {
     const { codec, grainBytes } = this.#parts;
     return placeOf(codec.grains, entry) + (at - grain * grainBytes);
+  }
+
+  /** Before each change; only the first one has anything to do. */
+  #begin(): void {
+    const { flags } = this.#parts;
+    if (flags.isUnclean() && flags.areTablesCompleted()) return;
+    this.#markUnclean();
+    // Where it fails, so does the write; the next one tries again.
+    for (const table of this.#loneTables) this.#newGrains.completeTable(table);
+    flags.markTablesCompleted();
   }
 
   #markUnclean(): void {

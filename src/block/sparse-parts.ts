@@ -25,7 +25,8 @@ export interface SparseParts {
 const DATA = 0;
 const TABLES = 1;
 const UNCLEAN = 2;
-const WORDS = 3;
+const COMPLETED = 3;
+const WORDS = 4;
 
 /** Shared memory for the flags of one sparse extent. */
 export function newWriteFlags(): SharedArrayBuffer {
@@ -65,5 +66,14 @@ export class WriteFlags {
 
   markUnclean(): void {
     Atomics.store(this.#words, UNCLEAN, 1);
+  }
+
+  /** Every table that only one directory led to has its place in both, in memory at least. */
+  areTablesCompleted(): boolean {
+    return Atomics.load(this.#words, COMPLETED) === 1;
+  }
+
+  markTablesCompleted(): void {
+    Atomics.store(this.#words, COMPLETED, 1);
   }
 }

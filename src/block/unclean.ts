@@ -32,14 +32,16 @@ export function checkUnclean(
   const grains = new Uint32Array(allocated);
   const late: HeaderWrite[] = [];
   let count = 0;
-  primary.forEach((entry, table) => {
+  primary.forEach((first, table) => {
+    const copy = redundant?.[table] ?? 0;
+    // A table that only one directory leads to is used like any other.
+    const entry = first > TABLE_DAMAGED ? first : copy;
     if (entry <= TABLE_DAMAGED) return;
     const words = readTable(file, codec, found.tableEntries, entry);
     const inUse = words.filter(isAllocated);
     grains.set(inUse.subarray(0, allocated - count), count);
     count += inUse.length;
-    const copy = redundant?.[table] ?? 0;
-    if (copy <= TABLE_DAMAGED) return;
+    if (copy <= TABLE_DAMAGED || copy === entry) return;
     const other = readTable(file, codec, found.tableEntries, copy);
     if (isEqual(file, words, other, table * found.tableEntries)) return;
     late.push({ position: placeOf(codec.tables, copy), bytes: new Uint8Array(words.buffer) });

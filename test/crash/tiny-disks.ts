@@ -2,14 +2,21 @@
  * Tiny disks of every make that the engine writes. They are made once on the real host; the tests
  * load their files into memory.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createImage } from '../../src/block/create-image.js';
 import { writeCowdFile } from '../helpers/cowd-file.js';
 import { pattern } from '../helpers/made-disk.js';
 import { chain, writeDescriptor } from '../helpers/images.js';
-import { poke } from '../helpers/poke.js';
+import { littleEndian, poke } from '../helpers/poke.js';
 import { writeSeSparseFile } from '../helpers/sesparse-file.js';
 import { writeSparseFile, type SparseShape } from '../helpers/sparse-file.js';
 
@@ -164,6 +171,41 @@ function split(): TinyDisk {
   });
 }
 
+/** As a crash leaves it between two directories: each of them leads to a table that the other lacks. */
+function halfMade(): TinyDisk {
+  const shape = { sectors: 600, grainSectors: 1, tableEntries: 128 };
+  const size = shape.sectors * SECTOR;
+  // Directories in sectors 21 and 27, five tables of one sector behind each, grains from 33 on.
+  const pokes = [
+    [27 * SECTOR, 0],
+    [22 * SECTOR + 4 * 3, 33],
+    [21 * SECTOR + 4, 0],
+    [29 * SECTOR + 4 * 2, 34],
+  ] as const;
+  return made({
+    name: 'sparse, two tables in one directory only, not closed',
+    size,
+    zones: [
+      { start: 0, length: 10 * KIB },
+      { start: 60 * KIB, length: 10 * KIB },
+      { start: 190 * KIB, length: 4 * KIB },
+    ],
+    grainBytes: SECTOR,
+    make: (folder) => {
+      const file = join(folder, IMAGE);
+      writeSparseFile(file, { ...shape, descriptor: embedded(shape.sectors) });
+      const grains = pattern(2 * SECTOR, 6);
+      appendFileSync(file, grains);
+      for (const [offset, value] of pokes) poke(file, offset, littleEndian(value, 4));
+      poke(file, 72, Buffer.of(1));
+      const content = Buffer.alloc(size);
+      grains.copy(content, 3 * SECTOR, 0, SECTOR);
+      grains.copy(content, 130 * SECTOR, SECTOR);
+      return content;
+    },
+  });
+}
+
 function cowd(grainSectors: number, tableSectors: number): TinyDisk {
   const sectors = tableSectors + 31;
   const size = sectors * SECTOR;
@@ -276,6 +318,7 @@ export const TINY_DISKS: readonly (() => TinyDisk)[] = [
       { sectors: 530, grainSectors: 4, tableEntries: 128, version: 2, flags: 7 },
       around(256 * KIB, 265 * KIB),
     ),
+  halfMade,
   split,
   () => child('child over a flat parent', { sectors: 120, grainSectors: 16, tableEntries: 512 }),
   () =>

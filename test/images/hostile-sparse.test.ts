@@ -1,9 +1,10 @@
-import { truncateSync } from 'node:fs';
+import { readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
 import { SparseExtentHeader } from '../../src/vmdk/sparse-extent-header.js';
 import type { VmdkErrorCode } from '../../src/vmdk/vmdk-error.js';
+import { checkImageFile, contentOf, foundIn } from '../helpers/checked.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { inspectSparseFile, writeSparseFile } from '../helpers/sparse-file.js';
 import { littleEndian, peek, poke } from '../helpers/poke.js';
@@ -129,19 +130,45 @@ describe('a directory or table that cannot be right', () => {
     openImage(image, { readOnly: true }).device.close();
   });
 
-  test('an unclean extent with a table in one directory only stays so until it is in both', () => {
+  test.each(['gdOffset', 'rgdOffset'] as const)(
+    'the first write anywhere completes a table to which %s does not lead, and closes the extent',
+    (name) => {
+      const before = contentOf(image);
+      const { directory } = places(name);
+      for (const table of [0, 1]) poke(image, directory + 4 * table, littleEndian(0, 4));
+      poke(image, header.uncleanShutdown.offset, Buffer.of(1));
+      // Also where there is memory for one table only.
+      const { device } = openImage(image, { readOnly: false, tableMemory: 1 });
+      device.write(before.subarray(0, SECTOR), 0, SECTOR, 0);
+      device.flush();
+      expect(peek(image, directory, 4).readUInt32LE()).not.toBe(0);
+      expect(peek(image, header.uncleanShutdown.offset, 1).readUInt8()).toBe(1);
+      device.close();
+      expect(peek(image, header.uncleanShutdown.offset, 1).readUInt8()).toBe(0);
+      expect(inspectSparseFile(image).problems).toEqual([]);
+      expect(foundIn(checkImageFile(image))).toEqual([]);
+      expect(contentOf(image).equals(before)).toBe(true);
+    },
+  );
+
+  test('an extent that was not written to keeps its mark', () => {
+    poke(image, places('gdOffset').directory, littleEndian(0, 4));
+    poke(image, header.uncleanShutdown.offset, Buffer.of(1));
+    const before = readFileSync(image);
+    openImage(image, { readOnly: false }).device.close();
+    expect(readFileSync(image).equals(before)).toBe(true);
+  });
+
+  test('two grains in one place forbid writing, also in a table of the redundant directory alone', () => {
     const { directory } = places('gdOffset');
+    const { table } = places('rgdOffset');
     poke(image, directory, littleEndian(0, 4));
     poke(image, header.uncleanShutdown.offset, Buffer.of(1));
-    const writeAt = (offset: number): number => {
-      const { device } = openImage(image, { readOnly: false });
-      device.write(Buffer.alloc(SECTOR, 9), 0, SECTOR, offset);
-      device.close();
-      return peek(image, header.uncleanShutdown.offset, 1).readUInt8();
-    };
-    // Another table, that table, which is made for it, and another again.
-    expect([40 * MIB, 20 * MIB, 41 * MIB].map(writeAt)).toEqual([1, 1, 0]);
-    expect(inspectSparseFile(image).problems).toEqual([]);
+    const first = peek(image, table, 4 * 512);
+    const used = Array.from({ length: 512 }, (_, index) => first.readUInt32LE(4 * index));
+    const [one = -1, two = -1] = used.flatMap((entry, index) => (entry > 1 ? [index] : []));
+    poke(image, table + 4 * two, littleEndian(used[one] ?? 0, 4));
+    expect(refusal(image, false)).toMatchObject({ code: 'VMDK_BAD_GRAIN' });
   });
 
   test('a file without tables may be shorter than a table', () => {
