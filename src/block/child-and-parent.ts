@@ -50,8 +50,13 @@ export function openChildAndParent(
     const policy = { ...policyOf({ ...options.permissions, readOnly: false }), isMerge: true };
     const source = sourceOf(files, path, policy, undefined);
     const [child, ...beneath] = openChain(files, source, policy, notices);
-    const parentSource = child === undefined ? undefined : findParent(child);
-    if (child === undefined || parentSource === undefined) throw noParent(path);
+    if (child === undefined) throw noParent(path);
+    // A source opens files where it was made, and the tables of the parent count once only.
+    const parentSource = findParent({
+      ...child,
+      source: sourceOf(parentFiles, path, policy, undefined),
+    });
+    if (parentSource === undefined) throw noParent(path);
     assertCanBeEmptied(child);
     const cid = beneath[0]?.descriptor.cid;
     const newCid =

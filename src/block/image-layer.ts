@@ -175,7 +175,7 @@ export class ImageLayer implements BlockDevice {
     const steps: (() => void)[] = [];
     if (!this.readOnly)
       steps.push(() => {
-        this.#finish();
+        this.finish();
       });
     for (const extent of this.#extents)
       steps.push(() => {
@@ -189,8 +189,11 @@ export class ImageLayer implements BlockDevice {
     runAll(steps);
   }
 
-  /** Extents are marked as cleanly closed only after everything of all of them is durable. */
-  #finish(): void {
+  /**
+   * Marks the extents as cleanly closed, after everything of all of them is durable. `close` does it
+   * too; nothing may be written in between.
+   */
+  finish(): void {
     this.flush();
     runAll(
       this.#extents.map((extent) => () => {

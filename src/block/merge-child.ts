@@ -8,7 +8,7 @@
  *      a child whose parent has that CID has been merged into it, and fits it all the same.
  *   2. the child's parentCID becomes that CID, in place, and a barrier. From here on everybody sees
  *      a child that fits its parent.
- *   3. what the child holds is written to the parent, and flushed.
+ *   3. what the child holds is written to the parent, which is flushed and marked as closed.
  *   4. the child is emptied (`empty-extent.ts`). Its own CID stays, because its disk has not changed,
  *      so its own children stay good.
  *
@@ -96,7 +96,8 @@ function copy(
       progress(done / total);
     }
   }
-  parentDevice.flush();
+  // Closed cleanly before the child has nothing more to merge: the next merge would not do it.
+  parentDevice.finish();
   return result;
 }
 

@@ -103,8 +103,10 @@ export type HostEvent =
       readonly file: MemoryFile;
       readonly position: number;
       readonly length: number;
-      /** Undefined where a hole was punched. */
+      /** Undefined where a hole was punched, or the end cut off. */
       readonly bytes: Buffer | undefined;
+      /** Whether the file ends at `position` now. */
+      readonly isEnd?: true;
     }
   | { readonly kind: 'barrier'; readonly file: MemoryFile };
 
@@ -196,8 +198,21 @@ export function fsInMemory(real: typeof NodeFs): object {
       else real.accessSync(path, mode);
     },
     ftruncateSync(fd: number, length: number): void {
-      if (fd < FIRST_FD) real.ftruncateSync(fd, length);
-      else opened(fd).setLength(length);
+      if (fd < FIRST_FD) {
+        real.ftruncateSync(fd, length);
+        return;
+      }
+      const file = opened(fd);
+      const cut = Math.max(0, file.length - length);
+      record?.({
+        kind: 'change',
+        file,
+        position: length,
+        length: cut,
+        bytes: undefined,
+        isEnd: true,
+      });
+      file.setLength(length);
     },
     realpathSync: Object.assign(
       (path: string) => (isInMemory(path) ? path : real.realpathSync(path)),

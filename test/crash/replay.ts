@@ -196,8 +196,12 @@ class Replay {
 
   /** Makes the change, or those sectors of it that are chosen. */
   #apply(change: Change, chosen: readonly boolean[] | undefined): void {
-    const { bytes, length, position } = change;
+    const { bytes, isEnd, length, position } = change;
     const file = this.#current(change.file.path);
+    if (isEnd === true) {
+      if (chosen?.includes(false) !== true) file.setLength(position);
+      return;
+    }
     const apply = (from: number, to: number): void => {
       if (bytes === undefined) file.punch(from, to - from);
       else file.write(bytes.subarray(from - position, to - position), from);
@@ -235,7 +239,9 @@ class Replay {
   }
 }
 
-function sectorsOf({ length, position }: Change): number {
+/** In how many parts a change reaches the disk; an end is cut off at once. */
+function sectorsOf({ isEnd, length, position }: Change): number {
+  if (isEnd === true) return 1;
   return Math.ceil((position + length) / SECTOR) - Math.floor(position / SECTOR);
 }
 

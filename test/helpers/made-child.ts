@@ -1,11 +1,14 @@
 /** Children of every make that the engine writes, over any parent. */
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { attachLayers } from '../../src/block/attach-image.js';
 import { createImage } from '../../src/block/create-image.js';
+import { heldRuns } from '../../src/block/image-map.js';
 import { openImage } from '../../src/block/open-image.js';
 import type { Subformat } from '../../src/vmdk/subformat.js';
 import { readAll } from './disk-reading.js';
 import { chain } from './images.js';
+import { pattern } from './made-disk.js';
 import { writeSparseFile } from './sparse-file.js';
 
 const SECTOR = 512;
@@ -31,6 +34,16 @@ function created(subformat: Subformat): ChildKind {
 export function cidOf(image: string, key: 'CID' | 'parentCID' = 'CID'): string {
   const text = readFileSync(image).toString('latin1', 0, 64 * 1024);
   return new RegExp(`^${key}=([0-9a-f]+)`, 'm').exec(text)?.[1] ?? '';
+}
+
+/** Whether an image holds nothing of its own. */
+export function holdsNothing(image: string): boolean {
+  const { description, device } = openImage(image, { readOnly: true });
+  try {
+    return heldRuns(attachLayers(description)[0]).next().done === true;
+  } finally {
+    device.close();
+  }
 }
 
 export const CHILD_KINDS: readonly ChildKind[] = [
@@ -91,28 +104,35 @@ interface Numbers {
   below(end: number): number;
 }
 
-/** Writes and zeroes random ranges of a disk; what it holds then. */
+/** Writes and zeroes random ranges of a disk, small ones and such of several grains. */
 export function scribble(image: string, random: Numbers, count: number): Buffer {
+  change(image, random, count, { unit: 64 * 1024, lengthMax: 70_000 });
+  return readAll(image);
+}
+
+/** The same on a tiny disk. */
+export function scribbleSmall(image: string, random: Numbers, count: number): void {
+  change(image, random, count, { unit: 4096, lengthMax: 2000 });
+}
+
+function change(
+  image: string,
+  random: Numbers,
+  count: number,
+  reach: { readonly unit: number; readonly lengthMax: number },
+): void {
   const { device } = openImage(image, { readOnly: false });
   try {
     for (let step = 0; step < count; step++) {
-      const whole = random.below(2) === 0;
-      const unit = whole ? 64 * 1024 : 1;
-      const places = Math.max(1, Math.floor(device.size / unit));
-      const at = random.below(places) * unit;
-      const wanted = whole ? unit * (1 + random.below(3)) : 1 + random.below(70_000);
+      const isWhole = random.below(2) === 0;
+      const unit = isWhole ? reach.unit : 1;
+      const at = random.below(Math.max(1, Math.floor(device.size / unit))) * unit;
+      const wanted = isWhole ? unit * (1 + random.below(3)) : 1 + random.below(reach.lengthMax);
       const length = Math.min(wanted, device.size - at);
-      if (random.below(4) === 0) {
-        device.zero(at, length);
-        continue;
-      }
-      const bytes = Buffer.alloc(length);
-      for (let index = 0; index < length; index++)
-        bytes[index] = 1 + ((index * 7 + step + at) % 255);
-      device.write(bytes, 0, length, at);
+      if (random.below(4) === 0) device.zero(at, length);
+      else device.write(pattern(length, step + random.below(99)), 0, length, at);
     }
   } finally {
     device.close();
   }
-  return readAll(image);
 }

@@ -6,16 +6,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { attachLayers } from '../../src/block/attach-image.js';
-import { heldRuns } from '../../src/block/image-map.js';
 import { mergeChild } from '../../src/block/merge-child.js';
-import { openImage } from '../../src/block/open-image.js';
 import { Random } from '../crash/random.js';
 import { checkImageFile } from '../helpers/checked.js';
 import { readAll } from '../helpers/disk-reading.js';
 import { DISK_KINDS } from '../helpers/disk-kinds.js';
 import { inspectExtentFile } from '../helpers/inspect-extent.js';
-import { CHILD_KINDS, cidOf, scribble } from '../helpers/made-child.js';
+import { CHILD_KINDS, cidOf, holdsNothing, scribble } from '../helpers/made-child.js';
 import { peek } from '../helpers/poke.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 
@@ -23,15 +20,6 @@ import { tempFolder } from '../helpers/temp-folder.js';
 const RUNS = Math.max(1, Math.round(Number(process.env['VMDKFS_MODEL_RUNS'] ?? 20) / 10));
 
 const OPTIONS = { permissions: {}, deleteChild: false, lock: false, progress: () => undefined };
-
-function holdsNothing(image: string): boolean {
-  const { description, device } = openImage(image, { readOnly: true });
-  try {
-    return heldRuns(attachLayers(description)[0]).next().done === true;
-  } finally {
-    device.close();
-  }
-}
 
 /** The files of the child that are extents. */
 function extentsOf(folder: string): string[] {
