@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
 import type { OpenOptions } from '../block/open-image.js';
 import { serveInBackground } from '../mount/background.js';
+import { leaveTerminal } from '../mount/last-words.js';
 import { UsageError } from '../mount/mount-error.js';
 import {
   MOUNT_OPTIONS,
@@ -18,11 +19,17 @@ import { serve } from '../mount/session.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain } from './output.js';
 import { addOverlayOptions, overlayOf, type OverlayFlags } from './overlay-options.js';
+import {
+  addServiceOptions,
+  ReadyDescriptor,
+  serviceFiles,
+  type ServiceFlags,
+} from './service-options.js';
 
 /** The command that is meant where none is named. */
 export const DEFAULT_COMMAND = 'mount';
 
-interface MountFlags extends OpenFlags, OverlayFlags {
+interface MountFlags extends OpenFlags, OverlayFlags, ServiceFlags {
   readonly option?: readonly string[];
   readonly foreground?: true;
   readonly debug?: true;
@@ -75,6 +82,7 @@ export function addMountCommand(program: Command): void {
     .option('--no-lock', 'do not keep other programs from using the image at the same time')
     .action(mount);
   addOverlayOptions(command);
+  addServiceOptions(command);
   addOpenOptions(command);
 }
 
@@ -84,6 +92,7 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
   if (options.writebackCache && transport === 'libfuse') {
     throw new UsageError('writeback_cache needs the kernel transport');
   }
+  const readyDescriptor = ReadyDescriptor.of(flags);
   const isDebug = flags.debug === true || options.debug;
   const open = merge(options.open, flags);
   const request: MountRequest = {
@@ -96,18 +105,36 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
     writebackCache: options.writebackCache,
     passthrough: options.passthrough,
     debug: isDebug,
+    ...serviceFiles(options, flags),
     passed: options.passed,
   };
   if (flags.foreground === true || isDebug) {
-    await serve(request, (notices) => {
-      complain(...notices.map((notice) => `vmdkfs: ${notice}`));
-    });
+    await serveHere(request, readyDescriptor);
     return;
   }
+  await serveApart(request, readyDescriptor);
+}
+
+async function serveApart(
+  request: MountRequest,
+  readyDescriptor: ReadyDescriptor | undefined,
+): Promise<void> {
   const program = fileURLToPath(new URL('./server-process.js', import.meta.url));
   const result = await serveInBackground(request, program);
   if (result.lines.length > 0) complain(...result.lines);
+  if (result.exitCode === 0) readyDescriptor?.say();
   process.exitCode = result.exitCode;
+}
+
+async function serveHere(
+  request: MountRequest,
+  readyDescriptor: ReadyDescriptor | undefined,
+): Promise<void> {
+  await serve(request, ({ mountpoint, notices }) => {
+    complain(...notices.map((notice) => `vmdkfs: ${notice}`));
+    if (request.log !== undefined) leaveTerminal(mountpoint, request.log);
+    readyDescriptor?.say();
+  });
 }
 
 /** What either form of an option asks for. */

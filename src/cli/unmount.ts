@@ -1,12 +1,15 @@
 /** `vmdkfs unmount MOUNTPOINT`. */
 import type { Command } from 'commander';
-import { connectControl } from '../mount/control-socket.js';
 import { MountError } from '../mount/mount-error.js';
 import { mountpointPath } from '../mount/mountpoint.js';
-import { mountHolders } from '../os/mount-holders.js';
+import { detachLoops, takeLastWords, unmountEntry } from '../mount/unmounting.js';
 import { findMount } from '../os/mount-table.js';
-import { unmount } from '../os/unmount.js';
-import { systemError } from '../errno.js';
+import { complain, print } from './output.js';
+
+interface UnmountFlags {
+  readonly lazy?: true;
+  readonly detachLoops?: true;
+}
 
 /** Adds the command to the program. */
 export function addUnmountCommand(program: Command): void {
@@ -18,27 +21,25 @@ export function addUnmountCommand(program: Command): void {
       'Unmount MOUNTPOINT; returns when everything is in the image and the image is closed.',
     )
     .argument('<mountpoint>', 'where the image is mounted')
+    .option('-l, --lazy', 'detach a busy mount now; it is served until its last user is gone')
+    .option('--detach-loops', 'first detach loop devices over its files that nobody has mounted')
     .action(unmountCommand);
 }
 
-async function unmountCommand(path: string): Promise<void> {
+async function unmountCommand(path: string, flags: UnmountFlags): Promise<void> {
   const mountpoint = mountpointPath(path);
   const entry = findMount(mountpoint);
   if (entry?.type !== 'fuse.vmdkfs') {
-    throw new MountError(`${mountpoint}: no vmdkfs image is mounted there`);
+    const words = takeLastWords(process.getuid?.() ?? 0, mountpoint);
+    const last = words === '' ? '' : '; the last server there ended without closing its image';
+    throw new MountError(`${mountpoint}: no vmdkfs image is mounted there${last}${words}`);
   }
-  const server = await connectControl(entry);
-  const result = await unmount(mountpoint, false);
-  if (result.outcome !== 'unmounted') {
-    server?.leave();
-    const holders = mountHolders(mountpoint);
-    const by = holders.length === 0 ? '' : `; in use by ${holders.join(', ')}`;
-    throw new MountError(`${mountpoint}: ${result.message}${by}`);
+  if (flags.detachLoops === true) {
+    const detached = await detachLoops(mountpoint);
+    print(...detached.map(({ file, path: device }) => `${device} detached (${file})`));
   }
-  if (server === undefined) return;
-  const report = await server.closed;
-  if (report === undefined) {
-    throw systemError('EIO', `${entry.source}: the server died before it had closed the image`);
-  }
-  if (report.error !== undefined) throw systemError('EIO', report.error);
+  const { servedFor } = await unmountEntry(entry, flags.lazy === true);
+  if (servedFor === undefined) return;
+  const by = servedFor.length === 0 ? '' : `: ${servedFor.join(', ')}`;
+  complain(`vmdkfs: ${mountpoint}: detached; served until its last user is gone${by}`);
 }

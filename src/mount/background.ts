@@ -5,19 +5,20 @@
  */
 import { describeError } from '../errno.js';
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { closeInheritedDescriptors } from '../os/inherited-descriptors.js';
 import { becomeIoFlusher } from '../os/io-flusher.js';
 import { libcIfAny } from '../os/libc.js';
-import { debugLog } from './log.js';
+import { leaveTerminal } from './last-words.js';
+import { log } from './log.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
+import { forgetServiceManager } from './service-manager.js';
 import { serve } from './session.js';
 
 /** The pipe on which the server says how mounting went. */
 const READY_FD = 3;
-const STDERR_FD = 2;
 
 /** What the server says, once, as JSON. */
 interface Answer {
@@ -90,27 +91,26 @@ export async function runServer(
   exitCodeOf: (error: unknown) => number,
 ): Promise<void> {
   closeInheritedDescriptors(READY_FD);
+  forgetServiceManager();
   const request = JSON.parse(argument) as MountRequest;
   process.title = `vmdkfs ${request.image} ${request.mountpoint}`;
   const progress = { isReady: false };
   try {
-    await serve(request, (notices) => {
+    await serve(request, ({ mountpoint, notices }) => {
       progress.isReady = true;
-      answer({ notices });
+      writeSync(READY_FD, JSON.stringify({ notices } satisfies Answer));
+      // From here on the caller's terminal is not ours.
+      leaveTerminal(mountpoint, request.log);
+      closeSync(READY_FD);
     });
   } catch (error) {
     const message = describeError(error);
     process.exitCode = exitCodeOf(error);
-    if (progress.isReady) debugLog('mount')('ended with an error: %s', message);
-    else answer({ failure: { message, exitCode: process.exitCode } });
+    if (progress.isReady) {
+      log(`ended: ${message}`);
+    } else {
+      const failure = { message, exitCode: process.exitCode };
+      writeSync(READY_FD, JSON.stringify({ failure } satisfies Answer));
+    }
   }
-}
-
-/** Tells the caller how it went and lets go of its terminal. */
-function answer(text: Answer): void {
-  writeSync(READY_FD, JSON.stringify(text));
-  closeSync(STDERR_FD);
-  // The lowest free descriptor is the one just closed: whatever is logged from now on goes nowhere.
-  openSync('/dev/null', 'w');
-  closeSync(READY_FD);
 }

@@ -3,24 +3,19 @@
  * mount, in a folder that belongs to the mount's owner. Whoever connects is told, in one line of
  * JSON, how the image was closed; a connection that ends without a line means the server died.
  */
-import { chmodSync, existsSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { MountEntry } from '../os/mount-table.js';
+import { makeRuntimeFolder, runtimeFolder } from './runtime-folder.js';
 
 /** How an image was closed; `error` is why it could not be closed cleanly. */
 export interface CloseReport {
   readonly error?: string;
 }
 
-function folderOf(userId: number): string {
-  if (userId === 0) return '/run/vmdkfs';
-  const runtime = `/run/user/${userId}`;
-  return existsSync(runtime) ? join(runtime, 'vmdkfs') : `/tmp/vmdkfs-${userId}`;
-}
-
 function socketPath(userId: number, device: string): string {
-  return join(folderOf(userId), `${device.replace(':', '-')}.sock`);
+  return join(runtimeFolder(userId), `${device.replace(':', '-')}.sock`);
 }
 
 /** The server's end: open while the disk is mounted. */
@@ -42,12 +37,7 @@ export class ControlServer {
    */
   static async listen(device: string): Promise<ControlServer> {
     const userId = process.getuid?.() ?? 0;
-    const folder = folderOf(userId);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const stats = lstatSync(folder);
-    if (!stats.isDirectory() || stats.uid !== userId) {
-      throw new Error(`${folder} does not belong to user ${userId}`);
-    }
+    makeRuntimeFolder();
     const path = socketPath(userId, device);
     // The device number is ours as long as we are mounted: what stands there is of a dead server.
     rmSync(path, { force: true });

@@ -61,7 +61,11 @@ export class FlushTimer {
     const control = new SharedArrayBuffer(4);
     this.#word = new Int32Array(control);
     const workerData: FlushWorkerData = { image, control };
-    this.#worker = new Worker(new URL('./flush-worker.js', import.meta.url), { workerData });
+    this.#worker = new Worker(new URL('./flush-worker.js', import.meta.url), {
+      workerData,
+      // It closes what the main thread has opened, which Node would warn of.
+      trackUnmanagedFds: false,
+    });
     const { threadId } = this.#worker;
     this.#ended = new Promise<void>((resolve, reject) => {
       this.#worker.once('error', reject);

@@ -26,6 +26,8 @@ export interface MountOptions {
   readonly overlay: string | undefined;
   /** Whether writes are thrown away at the end. */
   readonly snapshot: boolean;
+  readonly pidFile: string | undefined;
+  readonly log: string | undefined;
   /** Options that the transport and the kernel get. */
   readonly passed: readonly string[];
 }
@@ -50,6 +52,8 @@ const VALUED: Readonly<Record<string, string>> = {
   transport: 'NAME',
   disk: 'DISK',
   overlay: 'FILE',
+  pid_file: 'FILE',
+  log: 'FILE',
 };
 
 /** What libfuse and the kernel understand. */
@@ -84,6 +88,11 @@ const TOLERATED = new Set([
   ...['suid', 'dev', 'exec', 'async', 'atime', 'relatime', 'norelatime', 'strictatime'],
   ...[
     'nostrictatime',
+    'mand',
+    'nomand',
+    'silent',
+    'loud',
+    'symfollow',
     'diratime',
     'nodiratime',
     'lazytime',
@@ -92,6 +101,9 @@ const TOLERATED = new Set([
     'noiversion',
   ],
 ]);
+
+/** Beginnings of such options that have a name or a value of somebody else's. */
+const TOLERATED_BEGINNING = /^(?:x-|X-|comment=|user=)/;
 
 /**
  * Parses the values of all `-o` options; the last of `ro` and `rw` counts.
@@ -108,7 +120,7 @@ export function parseMountOptions(values: readonly string[]): MountOptions {
     else if (SWITCHES.has(option)) on.add(option);
     else if (isValued(option)) given.set(nameOf(option), option.slice(nameOf(option).length + 1));
     else if (PASSED.has(option)) passed.add(option);
-    else if (!TOLERATED.has(option) && !/^(?:x-|comment=)/.test(option)) throw unknown(option);
+    else if (!TOLERATED.has(option) && !TOLERATED_BEGINNING.test(option)) throw unknown(option);
   }
   // Without the kernel's check of permissions allow_other would let everybody write.
   if (passed.has('allow_other')) passed.add('default_permissions');
@@ -125,6 +137,8 @@ export function parseMountOptions(values: readonly string[]): MountOptions {
     passthrough: !on.has('no_passthrough'),
     overlay: given.get('overlay'),
     snapshot: on.has('snapshot'),
+    pidFile: given.get('pid_file'),
+    log: given.get('log'),
     passed: [...passed],
   };
 }

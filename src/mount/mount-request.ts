@@ -16,6 +16,10 @@ export interface MountRequest {
   readonly writebackCache: boolean;
   readonly passthrough: boolean;
   readonly debug: boolean;
+  /** The file that is to name the server's process. */
+  readonly pidFile: string | undefined;
+  /** Where the server logs once it is ready; undefined for the terminal or the system's log. */
+  readonly log: string | undefined;
   /** Options for the transport and the kernel. */
   readonly passed: readonly string[];
 }

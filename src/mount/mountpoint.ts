@@ -3,6 +3,7 @@ import { describeError } from '../errno.js';
 import { accessSync, constants, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { findMount } from '../os/mount-table.js';
+import { unmount } from '../os/unmount.js';
 import { MountError } from './mount-error.js';
 
 /**
@@ -21,7 +22,7 @@ export function checkMountpoint(path: string, image: string, mayBeNonempty: bool
   if (!statSync(mountpoint).isDirectory()) {
     throw new MountError(`${mountpoint}: is not a directory (an empty directory expected)`);
   }
-  if (realpathSync(image).startsWith(mountpoint.endsWith(sep) ? mountpoint : mountpoint + sep)) {
+  if (isInside(realpathSync(image), mountpoint)) {
     throw new MountError(`${mountpoint}: the image ${image} lies inside its own mountpoint`);
   }
   if (!mayBeNonempty && readdirSync(mountpoint).length > 0) {
@@ -36,10 +37,10 @@ function locate(path: string): string {
   try {
     return realpathSync(path);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = codeOf(error);
     if (code === 'ENOTCONN') {
       throw new MountError(
-        `${path}: a server that died is still mounted there; run: vmdkfs unmount ${path}`,
+        `${path}: a FUSE server that died is still mounted there; run: fusermount3 -u ${path}`,
       );
     }
     if (code === 'ENOENT') {
@@ -47,6 +48,58 @@ function locate(path: string): string {
     }
     throw new MountError(`${path}: ${describeError(error)}`);
   }
+}
+
+/**
+ * @param path absolute, of a file that need not exist
+ * @throws MountError where it lies below `mountpoint`: a server cannot use its own mount
+ */
+export function assertOutside(path: string, mountpoint: string): void {
+  if (!isInside(join(realpathSync(dirname(path)), basename(path)), mountpoint)) return;
+  throw new MountError(`${path}: lies inside the mountpoint ${mountpoint}; choose another place`);
+}
+
+function isInside(path: string, folder: string): boolean {
+  return path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+}
+
+/**
+ * Clears what servers of ours that died have left mounted at `path`; others' mounts stay.
+ *
+ * @returns a line for the user for each mount that was cleared
+ * @throws MountError where it cannot be unmounted
+ */
+export async function clearDeadMount(path: string): Promise<string[]> {
+  const mountpoint = mountpointPath(path);
+  const notices: string[] = [];
+  for (;;) {
+    const entry = findMount(mountpoint);
+    if (entry?.type !== 'fuse.vmdkfs' || !isDeadMount(mountpoint)) return notices;
+    // Files that are open in there are lost already.
+    const { message, outcome } = await unmount(mountpoint, true);
+    if (outcome !== 'unmounted') {
+      throw new MountError(
+        `${mountpoint}: the dead mount of ${entry.source} could not be cleared: ${message}`,
+      );
+    }
+    notices.push(
+      `${mountpoint}: the server of ${entry.source} had died without unmounting; its mount was cleared`,
+    );
+  }
+}
+
+/** Whether nobody serves any more what is mounted at `mountpoint`. */
+export function isDeadMount(mountpoint: string): boolean {
+  try {
+    statSync(mountpoint);
+    return false;
+  } catch (error) {
+    return codeOf(error) === 'ENOTCONN';
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 /**
@@ -69,7 +122,7 @@ export function checkFuseDevice(): void {
   try {
     accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const code = codeOf(error);
     const hint =
       code === 'ENOENT'
         ? 'does not exist; load it with: modprobe fuse (in a container, pass the device in)'

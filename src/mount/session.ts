@@ -11,21 +11,26 @@
  * hears them, leaves all waiting for the storage to the flush thread.
  */
 import { describeError } from '../errno.js';
+import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OpenedImage } from '../block/open-image.js';
 import type { Transport } from '../fuse/transport.js';
 import { exitNow } from '../os/exit.js';
 import { findMount } from '../os/mount-table.js';
 import { mountHolders } from '../os/mount-holders.js';
+import { askToBeSpared } from '../os/oom-score.js';
 import { unmount } from '../os/unmount.js';
 import { ControlServer } from './control-socket.js';
 import { FlushTimer } from './flush-timer.js';
+import { forgetLastWords } from './last-words.js';
 import { debugLog, enableDebug, log } from './log.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
 import { assertAnswers, mountTree } from './mount-tree.js';
-import { checkFuseDevice, checkMountpoint } from './mountpoint.js';
+import { assertOutside, checkFuseDevice, checkMountpoint, clearDeadMount } from './mountpoint.js';
 import { openRequested } from './overlaid-image.js';
+import { PidFile } from './pid-file.js';
+import { notifyServiceManager } from './service-manager.js';
 import { Signals } from './signals.js';
 
 const debug = debugLog('mount');
@@ -39,43 +44,57 @@ const LEAVE_MS = 10_000;
 /** How long serving threads may take to end after their mount, milliseconds. */
 const END_MS = 2000;
 
+/** What is known of a mount that answers. */
+export interface Readiness {
+  /** Absolute path without links. */
+  readonly mountpoint: string;
+  /** What the user should know. */
+  readonly notices: readonly string[];
+}
+
 /**
  * Mounts and serves until the disk is unmounted and its image closed.
  *
- * @param ready called once, when the mount answers, with what the user should know
+ * @param ready called once, when the mount answers
  * @throws MountError, VmdkError or the system's error, with nothing left mounted
  */
 export async function serve(
   request: MountRequest,
-  ready: (notices: readonly string[]) => void,
+  ready: (readiness: Readiness) => void,
 ): Promise<void> {
   if (request.debug) enableDebug();
   checkFuseDevice();
+  const cleared = await clearDeadMount(request.mountpoint);
   const { passed } = request;
   const mountpoint = checkMountpoint(
     request.mountpoint,
     request.image,
     passed.includes('nonempty'),
   );
+  const pidFile = checkFiles(request, mountpoint);
+  debug('score for the OOM killer: %s', askToBeSpared());
   const { image, takeBack } = openRequested(request, mountpoint);
   process.chdir('/');
   const signals = new Signals();
   let session: Session;
   try {
-    session = await Session.start(image, mountpoint, request);
+    session = await Session.start(image, mountpoint, request, pidFile);
   } catch (error) {
     signals.release();
     takeBack();
     image.device.close();
     throw error;
   }
+  let refused: unknown;
   try {
-    // Threads that serve open nothing any more: in the background the caller's terminal is
-    // replaced in there, which needs the number of its descriptor to stay free.
-    ready(image.notices);
+    // Threads that serve open nothing any more: where the caller's terminal is replaced in there,
+    // that needs the number of its descriptor to stay free.
+    pidFile?.write();
+    ready({ mountpoint, notices: [...cleared, ...image.notices] });
+    notifyServiceManager('READY=1', `STATUS=${request.image} is mounted on ${mountpoint}`);
   } catch (error) {
-    // Whoever asked for the mount is gone.
-    log(describeError(error));
+    // Whoever asked for the mount is gone, or cannot have it as it was asked for.
+    refused = error;
     takeBack();
     await unmount(mountpoint, true);
   }
@@ -83,7 +102,25 @@ export async function serve(
     // Threads that are blocked in the kernel would keep a process that ends by itself.
     session.leave(`internal error: ${describeError(error)}`);
   });
-  await session.run(signals);
+  try {
+    await session.run(signals);
+  } finally {
+    pidFile?.remove();
+  }
+  if (refused !== undefined) throw refused as Error;
+  forgetLastWords(process.getuid?.() ?? 0, mountpoint);
+}
+
+/** Looks at the files that are written when the mount answers, before anything is mounted. */
+function checkFiles(request: MountRequest, mountpoint: string): PidFile | undefined {
+  const { log: logFile, pidFile } = request;
+  if (logFile !== undefined) {
+    assertOutside(logFile, mountpoint);
+    closeSync(openSync(logFile, 'a', 0o644));
+  }
+  if (pidFile === undefined) return undefined;
+  assertOutside(pidFile, mountpoint);
+  return new PidFile(pidFile);
 }
 
 class Session {
@@ -91,6 +128,7 @@ class Session {
   readonly #mountpoint: string;
   readonly #transport: Transport;
   readonly #control: ControlServer | undefined;
+  readonly #pidFile: PidFile | undefined;
   #timer: FlushTimer | undefined;
   #isEnding = false;
   #isSignalled = false;
@@ -101,17 +139,20 @@ class Session {
     mountpoint: string,
     transport: Transport,
     control: ControlServer | undefined,
+    pidFile: PidFile | undefined,
   ) {
     this.#image = image;
     this.#mountpoint = mountpoint;
     this.#transport = transport;
     this.#control = control;
+    this.#pidFile = pidFile;
   }
 
   static async start(
     image: OpenedImage,
     mountpoint: string,
     request: MountRequest,
+    pidFile: PidFile | undefined,
   ): Promise<Session> {
     const transport = await mountTree(image, mountpoint, request);
     // Nobody may be waiting for this when it rejects.
@@ -127,7 +168,8 @@ class Session {
       await Promise.race([transport.ended.catch(() => undefined), sleep(END_MS)]);
       throw error;
     }
-    const session = new Session(image, mountpoint, transport, await listen(mountpoint));
+    const control = await listen(mountpoint);
+    const session = new Session(image, mountpoint, transport, control, pidFile);
     debug('%s is mounted on %s over %s', request.image, mountpoint, transport.name);
     return session;
   }
@@ -144,7 +186,7 @@ class Session {
       await this.#abandon(error);
       throw error;
     }
-    this.#isEnding = true;
+    this.#beginEnd();
     await this.#close();
   }
 
@@ -155,7 +197,7 @@ class Session {
    */
   async #abandon(cause: unknown): Promise<void> {
     log(`${describeError(cause)}; unmounting`);
-    this.#isEnding = true;
+    this.#beginEnd();
     await unmount(this.#mountpoint, true);
     // A failure is logged by the thread that has it.
     await this.#timer?.flush().catch(() => undefined);
@@ -199,15 +241,20 @@ class Session {
     this.#isSignalled = true;
     // An image that is being closed already takes the time it needs.
     if (this.#isEnding) return;
-    this.#isEnding = true;
+    this.#beginEnd();
     this.#end();
+  }
+
+  #beginEnd(): void {
+    if (!this.#isEnding) notifyServiceManager('STOPPING=1');
+    this.#isEnding = true;
   }
 
   /** Flushes what was received and ends the process, and with it the connection. */
   leave(reason: string): void {
     if (this.#isLeaving) {
       log(`${reason}: leaving at once`);
-      exitNow(FORCED_EXIT);
+      this.#exit();
     }
     this.#isLeaving = true;
     log(`${reason}: leaving; what users of the mount still write is lost`);
@@ -216,8 +263,13 @@ class Session {
     });
     const flushed = this.#timer?.flush().catch(() => undefined);
     void Promise.race([flushed, limit]).then(() => {
-      exitNow(FORCED_EXIT);
+      this.#exit();
     });
+  }
+
+  #exit(): never {
+    this.#pidFile?.remove();
+    exitNow(FORCED_EXIT);
   }
 
   #end(): void {

@@ -1,6 +1,6 @@
 /** Descriptors that pass from a program to those it starts. */
-import { closeSync, readdirSync, readFileSync } from 'node:fs';
-import { O_CLOEXEC } from '../file-flags.js';
+import { closeSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mayWrite, O_CLOEXEC } from '../file-flags.js';
 import { libcIfAny } from './libc.js';
 
 /** fcntl(2). */
@@ -25,9 +25,41 @@ export function closeOnExec(fd: number): void {
 
 function isInherited(fd: number): boolean {
   try {
-    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
-    return flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
+    return (flagsOf(fd) & O_CLOEXEC) === 0;
   } catch {
     return false; // closed since the folder was read
   }
+}
+
+/** The flags a descriptor was opened with, as open(2) has them. */
+function flagsOf(fd: number): number {
+  const text = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
+  const flags = /^flags:\s*([0-7]+)$/m.exec(text)?.[1];
+  if (flags === undefined) throw new Error(`/proc/self/fdinfo/${fd} has no flags`);
+  return Number.parseInt(flags, 8);
+}
+
+/**
+ * Whether `fd` was given to this process by its caller, for writing. Node marks low descriptors as
+ * its own when it starts, so what it opened itself is told by its kind: event descriptors, and pipes
+ * of which this process has both ends.
+ */
+export function isGivenForWriting(fd: number): boolean {
+  try {
+    const link = readlinkSync(`/proc/self/fd/${fd}`);
+    if (!mayWrite(flagsOf(fd)) || link.startsWith('anon_inode:')) return false;
+    return !link.startsWith('pipe:') || countOf(link) === 1;
+  } catch {
+    return false; // not open
+  }
+}
+
+function countOf(link: string): number {
+  return readdirSync('/proc/self/fd').filter((name) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${name}`) === link;
+    } catch {
+      return false; // closed since the folder was read
+    }
+  }).length;
 }

@@ -29,6 +29,15 @@ export interface Libc {
   /** Fills two 32-bit descriptors at `address`. */
   socketpair(domain: number, type: number, protocol: number, address: number): number;
   recvmsg(fd: number, message: number, flags: number): number;
+  socket(domain: number, type: number, protocol: number): number;
+  sendto(
+    fd: number,
+    address: number,
+    length: number,
+    flags: number,
+    to: number,
+    toLength: number,
+  ): number;
   mount(source: string, target: string, type: string, flags: number, data: string): number;
   /** Ends the process at once, threads that are blocked in the kernel included. */
   _exit(code: number): number;
@@ -48,6 +57,9 @@ const SIGNATURES = {
   prctl: 'int prctl(int option, ...)',
   socketpair: 'int socketpair(int domain, int type, int protocol, uintptr_t descriptors)',
   recvmsg: 'int64_t recvmsg(int fd, uintptr_t message, int flags)',
+  socket: 'int socket(int domain, int type, int protocol)',
+  sendto:
+    'int64_t sendto(int fd, uintptr_t buffer, size_t length, int flags, uintptr_t to, uint32_t toLength)',
   mount: 'int mount(str source, str target, str type, ulong flags, str data)',
   _exit: 'void _exit(int code)',
 } as const satisfies Record<Exclude<keyof Libc, 'errno' | 'addressOf'>, string>;

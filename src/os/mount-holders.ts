@@ -1,5 +1,6 @@
 /** Who keeps a mount busy, found without touching the mount. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { loopDevicesOver } from './loop-devices.js';
 
 /**
  * Processes with a file or their folder under `mountpoint`, and loop devices over a file in it, as
@@ -8,7 +9,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 export function mountHolders(mountpoint: string): string[] {
   const isInside = (path: string): boolean =>
     path === mountpoint || path.startsWith(`${mountpoint}/`);
-  return [...processHolders(isInside), ...loopHolders(isInside)];
+  const loops = loopDevicesOver(mountpoint).map((device) => device.path);
+  return [...processHolders(isInside), ...loops];
 }
 
 function processHolders(isInside: (path: string) => boolean): string[] {
@@ -22,15 +24,6 @@ function processHolders(isInside: (path: string) => boolean): string[] {
     if (!holds) return [];
     const name = attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'process';
     return [`${name} (pid ${pid})`];
-  });
-}
-
-function loopHolders(isInside: (path: string) => boolean): string[] {
-  return list('/sys/block').flatMap((name) => {
-    if (!name.startsWith('loop')) return [];
-    const file = `/sys/block/${name}/loop/backing_file`;
-    const backing = attempt(() => readFileSync(file, 'utf8').trim());
-    return backing !== undefined && isInside(backing) ? [`/dev/${name}`] : [];
   });
 }
 

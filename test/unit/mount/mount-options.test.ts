@@ -21,6 +21,8 @@ const NONE = {
   passthrough: true,
   overlay: undefined,
   snapshot: false,
+  pidFile: undefined,
+  log: undefined,
   passed: [],
 };
 
