@@ -22,6 +22,7 @@ const programs = {
     setpriv: 'util-linux',
     strace: 'strace',
     pgrep: 'procps',
+    python3: 'python3-minimal',
     unshare: 'util-linux',
     prlimit: 'util-linux',
     zsh: 'zsh',

@@ -62,6 +62,7 @@ export interface ProgramFacts extends Omit<CommandFacts, 'isDefault' | 'argument
 const KINDS: Readonly<Record<string, ValueKind>> = {
   child: 'image',
   disk: 'word',
+  file: 'file',
   image: 'image',
   in: 'image',
   list: 'list',

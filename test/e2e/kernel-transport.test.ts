@@ -269,7 +269,7 @@ describe.skipIf(isAbsent)('mounting fails with a sentence', () => {
     onTestFinished(async () => {
       await run('umount', ['-q', '-l', mountpoint]);
     });
-    const env = { ...process.env, PATH: pathWith('umount') };
+    const env = { ...process.env, PATH: pathWith('umount', 'stat') };
     const vmdkfsThere = (...args: readonly string[]) =>
       run(process.execPath, [CLI, ...args], { env });
     const image = await newImage('4M');

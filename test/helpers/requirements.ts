@@ -1,6 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+
+/** capabilities(7). */
+const CAP_SYS_RESOURCE = 1n << 24n;
 
 /** What a test may need of the machine: the reason why it is not there, or undefined. */
 const REQUIREMENTS = {
@@ -34,6 +37,16 @@ const REQUIREMENTS = {
       ? undefined
       : 'no libvmdk for Python',
   python3: () => missingProgram('python3'),
+  mountFuse3: () =>
+    existsSync('/sbin/mount.fuse3') || existsSync('/usr/sbin/mount.fuse3')
+      ? undefined
+      : 'no mount.fuse3',
+  systemdAnalyze: () => missingProgram('systemd-analyze'),
+  mayLowerOomScore: () => {
+    const text = readFileSync('/proc/self/status', 'utf8');
+    const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(text)?.[1] ?? '0'}`);
+    return (effective & CAP_SYS_RESOURCE) === 0n ? 'no CAP_SYS_RESOURCE' : undefined;
+  },
   samples: () => (existsSync(SAMPLES) ? undefined : `no sample images (${SAMPLES} does not exist)`),
 } as const;
 
