@@ -11,6 +11,7 @@
  * a table that was. The live table is never written: it may already name grains whose data came
  * after the barrier. The layer's flush mutex is held throughout.
  */
+import createDebug from 'debug';
 import { TABLE_DAMAGED } from './grain-tables.js';
 import type { SparseParts } from './sparse-parts.js';
 import { placeOf } from './table-codec.js';
@@ -21,6 +22,8 @@ import { placeOf } from './table-codec.js';
  */
 const SNAPSHOT = new Uint8Array(1024 * 1024).fill(0);
 const SNAPSHOT_WORDS = new Uint32Array(SNAPSHOT.buffer);
+
+const debug = createDebug('vmdkfs:block');
 
 interface DirectoryChange {
   readonly first: number;
@@ -47,6 +50,7 @@ export class TableWriter {
       if (this.#flushTables()) state.barrier(file);
       if (change !== undefined) {
         this.#writeDirectories(change);
+        debug('%s: entries %d to %d of directories', file.path, change.first, change.end - 1);
         state.barrier(file);
       }
       isComplete = true;
@@ -76,6 +80,7 @@ export class TableWriter {
         if (flags.takeData()) state.barrier(file);
         for (const directory of tables.directories) this.#writeCopies(changed, directory);
         succeeded = true;
+        if (changed.length > 0) debug('%s: tables written: %d', file.path, changed.length);
       } finally {
         state.mutex.lock();
         tables.written(changed, succeeded);

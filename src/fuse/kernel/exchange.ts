@@ -16,6 +16,7 @@ import { REQUEST_BYTES_MAX, REQUEST_LENGTH_MAX } from './negotiation.js';
 import { operationOf, type Operation } from './operations.js';
 import { Opcode } from './opcodes.js';
 import { writeReplyHeader } from './reply-header.js';
+import { requestLine } from './request-line.js';
 import { NO_REPLY } from './result.js';
 
 const REPLY_LENGTH = PAYLOAD + REQUEST_BYTES_MAX;
@@ -83,8 +84,10 @@ export class Exchange {
     this.length = length;
     this.nodeid = nodeid.get(view, 0);
     const operation = operationOf(opcode.get(view, 0));
+    const isTraced = debug.enabled;
+    const begin = isTraced ? performance.now() : 0;
     const result = this.#serve(operation);
-    if (debug.enabled) debug('%s nodeid %d: %d', operation?.name ?? 'unknown', this.nodeid, result);
+    if (isTraced) debug('%s', requestLine(view, result, performance.now() - begin));
     return result === NO_REPLY ? 0 : this.finish(result);
   }
 
