@@ -7,7 +7,7 @@ const imports = {
   os: ['binary'],
   block: ['binary', 'vmdk', 'os'],
   fuse: ['binary', 'os'],
-  fs: ['block', 'fuse'],
+  fs: ['binary', 'os', 'block', 'fuse'],
   mount: ['binary', 'vmdk', 'os', 'block', 'fuse', 'fs'],
   cli: ['binary', 'vmdk', 'os', 'block', 'fuse', 'fs', 'mount'],
 };

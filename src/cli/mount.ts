@@ -47,7 +47,7 @@ export function addMountCommand(program: Command): void {
     .command(DEFAULT_COMMAND, { isDefault: true })
     .summary('mount an image as MOUNTPOINT/disk.raw')
     .description(
-      'Mount a VMDK image: MOUNTPOINT/disk.raw is the whole disk as one raw file, for reading and writing. Serves in the background and returns when the mount answers.',
+      'Mount a VMDK image: MOUNTPOINT/disk.raw is the whole disk as one raw file, MOUNTPOINT/p1.raw and so on are its partitions, for reading and writing. Serves in the background and returns when the mount answers.',
     )
     .argument(
       '<image>',

@@ -1,9 +1,10 @@
 /**
- * The mounted tree: a directory with one file, `disk.raw`, which behaves like a block device that
- * is a file. Its size is fixed: O_TRUNC (which arrives as a truncation to 0) is ignored as block
+ * The mounted tree: a directory with `disk.raw`, and a file `pN.raw` for each partition. Each file
+ * behaves like a block device that is a file. Its size is fixed: O_TRUNC (which arrives as a truncation to 0) is ignored as block
  * devices do, so that `cp image disk.raw` works; any other change of size fails, writes past the
  * end get ENOSPC and reads past it are short. Permissions, owner and time can be set so that
- * `cp -p` and `rsync -t` succeed; they last as long as the mount.
+ * `cp -p` and `rsync -t` succeed; they are those of all files, and last as long as the mount. Which
+ * files there are and who may open them is in `disk-views.ts`.
  *
  * Here exceptions of the engine become errnos; what the user of the mount cannot see from an EIO
  * goes to the log.
@@ -20,16 +21,18 @@ import {
 } from '../file-flags.js';
 import type { BlockDevice } from '../block/block-device.js';
 import {
+  DISK_INODE,
   ROOT_INODE,
   type AttributeChanges,
   type Attributes,
   type FileSystem,
   type FileSystemStatistics,
 } from '../fuse/file-system.js';
-import { DiskState } from './disk-state.js';
+import { DiskState, viewState } from './disk-state.js';
+import { DiskViews } from './disk-views.js';
+import { RangeUsage } from './range-usage.js';
+import { DISK_SLOT, type ViewState } from './view-state.js';
 
-const DISK_INODE = 2;
-const DISK_NAME = 'disk.raw';
 const BLOCK_BYTES = 512;
 /** Preferred request size: a grain. */
 const BLKSIZE = 64 * 1024;
@@ -47,11 +50,13 @@ export interface DiskFileSystemOptions {
    * not tell us where they are, so then all of the disk counts as data.
    */
   readonly writebackCache: boolean;
+  /** Whether the transport can open a file so that the kernel keeps no pages of it. */
+  readonly hasUncachedFiles: boolean;
   /** Told once for each distinct failure that the engine had. */
   readonly log: (message: string) => void;
 }
 
-/** Permissions of `disk.raw` in a new tree. */
+/** Permissions of the files of a new tree. */
 export function initialMode(device: BlockDevice): number {
   return device.readOnly ? 0o444 : 0o644;
 }
@@ -61,33 +66,41 @@ export class DiskFileSystem implements FileSystem {
   readonly #log: (message: string) => void;
   readonly #logged = new Set<string>();
   readonly #state: DiskState;
+  readonly #slots: ViewState;
+  readonly #views: DiskViews;
+  readonly #usage: RangeUsage;
   readonly #writebackCache: boolean;
 
   constructor(device: BlockDevice, options: DiskFileSystemOptions) {
     this.#device = device;
     this.#log = options.log;
     this.#state = new DiskState(options.state);
+    this.#slots = viewState(options.state);
+    this.#views = new DiskViews(device, this.#slots, options);
+    this.#usage = new RangeUsage(device);
     this.#writebackCache = options.writebackCache;
   }
 
   lookup(parent: number, name: string): number {
     if (parent !== ROOT_INODE) return -Errno.ENOTDIR;
-    return name === DISK_NAME ? DISK_INODE : -Errno.ENOENT;
+    const slot = this.#views.find(name);
+    return slot < 0 ? -Errno.ENOENT : this.#slots.inodeOf(slot);
   }
 
   getattr(ino: number): Attributes | undefined {
-    if (ino !== ROOT_INODE && ino !== DISK_INODE) return undefined;
     const isRoot = ino === ROOT_INODE;
+    const slot = this.#slots.slotOf(ino);
+    if (!isRoot && slot < 0) return undefined;
     const { created, gid, mode, mtime, uid } = this.#state;
     const time = isRoot ? created : mtime;
     return {
-      ino,
+      ino: isRoot ? ROOT_INODE : DISK_INODE + this.#slots.numberOf(slot),
       mode: isRoot ? constants.S_IFDIR | 0o755 : constants.S_IFREG | mode,
       nlink: isRoot ? 2 : 1,
       uid,
       gid,
-      size: isRoot ? 0 : this.#device.size,
-      blocks: isRoot ? 0 : Math.ceil(this.#bytesInUse() / BLOCK_BYTES),
+      size: isRoot ? 0 : this.#slots.sizeOf(slot),
+      blocks: isRoot ? 0 : Math.ceil(this.#bytesInUse(slot) / BLOCK_BYTES),
       blksize: BLKSIZE,
       atime: time,
       mtime: time,
@@ -96,10 +109,11 @@ export class DiskFileSystem implements FileSystem {
   }
 
   setattr(ino: number, changes: AttributeChanges): number {
-    if (ino !== DISK_INODE) return ino === ROOT_INODE ? -Errno.EPERM : -Errno.ENOENT;
+    const slot = this.#slots.slotOf(ino);
+    if (slot < 0) return ino === ROOT_INODE ? -Errno.EPERM : -Errno.ENOENT;
     if (this.#device.readOnly) return -Errno.EROFS;
     if (changes.size !== undefined) {
-      const refusal = this.#refuseSize(changes.size);
+      const refusal = refuseSize(changes.size, this.#slots.sizeOf(slot));
       if (refusal !== 0) return refusal;
     }
     if (changes.mode !== undefined) this.#state.mode = changes.mode & PERMISSIONS;
@@ -108,29 +122,31 @@ export class DiskFileSystem implements FileSystem {
     return 0;
   }
 
-  #refuseSize(size: number): number {
-    if (size === 0 || size === this.#device.size) return 0;
-    return size < this.#device.size ? -Errno.EPERM : -Errno.EFBIG;
+  open(ino: number, flags: number, waited: number): number {
+    const slot = this.#slots.slotOf(ino);
+    if (slot < 0) return ino === ROOT_INODE ? -Errno.EISDIR : -Errno.ENOENT;
+    const writes = mayWrite(flags);
+    if (writes && this.#device.readOnly) return -Errno.EROFS;
+    return this.#views.open(slot, writes, waited);
   }
 
-  open(ino: number, flags: number): number {
-    if (ino !== DISK_INODE) return ino === ROOT_INODE ? -Errno.EISDIR : -Errno.ENOENT;
-    if (!mayWrite(flags)) return 0;
-    if (this.#device.readOnly) return -Errno.EROFS;
-    this.#state.addWriters(1);
-    return 0;
+  release(ino: number, flags: number, caching: number): void {
+    const slot = this.#slots.slotOf(ino);
+    if (slot >= 0) this.#views.release(slot, mayWrite(flags), caching);
   }
 
-  release(ino: number, flags: number): void {
-    if (ino === DISK_INODE && mayWrite(flags)) this.#state.addWriters(-1);
+  undoOpen(ino: number, flags: number, caching: number): void {
+    const slot = this.#slots.slotOf(ino);
+    if (slot >= 0) this.#views.undoOpen(slot, mayWrite(flags), caching);
   }
 
   read(ino: number, target: Uint8Array, length: number, offset: number): number {
-    if (ino !== DISK_INODE) return -Errno.EISDIR;
-    const count = Math.max(0, Math.min(length, this.#device.size - offset));
+    const slot = this.#slots.slotOf(ino);
+    if (slot < 0) return -Errno.EISDIR;
+    const count = Math.max(0, Math.min(length, this.#slots.sizeOf(slot) - offset));
     if (count === 0) return 0;
     try {
-      this.#device.read(target, 0, count, offset);
+      this.#device.read(target, 0, count, this.#slots.startOf(slot) + offset);
       return count;
     } catch (error) {
       return this.#failed('read', error);
@@ -138,21 +154,25 @@ export class DiskFileSystem implements FileSystem {
   }
 
   write(ino: number, source: Uint8Array, length: number, offset: number): number {
-    if (ino !== DISK_INODE) return -Errno.EISDIR;
+    const slot = this.#slots.slotOf(ino);
+    if (slot < 0) return -Errno.EISDIR;
     if (length === 0) return 0;
-    const count = Math.min(length, this.#device.size - offset);
+    const count = Math.min(length, this.#slots.sizeOf(slot) - offset);
     if (count <= 0) return -Errno.ENOSPC;
+    const start = this.#slots.startOf(slot) + offset;
     try {
-      this.#device.write(source, 0, count, offset);
+      this.#device.write(source, 0, count, start);
       this.#state.mtime = Date.now();
       return count;
     } catch (error) {
       return this.#failed('write', error);
+    } finally {
+      this.#slots.wrote(start, start + count);
     }
   }
 
   fsync(ino: number): number {
-    if (ino !== DISK_INODE) return 0;
+    if (this.#slots.slotOf(ino) < 0) return 0;
     try {
       this.#device.flush();
       return 0;
@@ -166,33 +186,40 @@ export class DiskFileSystem implements FileSystem {
    * is refused as block devices do: nobody can promise space that the host may run out of.
    */
   fallocate(ino: number, mode: number, offset: number, length: number): number {
-    if (ino !== DISK_INODE) return -Errno.EISDIR;
+    const slot = this.#slots.slotOf(ino);
+    if (slot < 0) return -Errno.EISDIR;
     if (this.#device.readOnly) return -Errno.EROFS;
     const action = mode & ~FALLOC_FL_KEEP_SIZE;
     if (action !== FALLOC_FL_PUNCH_HOLE && action !== FALLOC_FL_ZERO_RANGE) {
       return -Errno.EOPNOTSUPP;
     }
     const keepsSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
-    if (!keepsSize && offset + length > this.#device.size) return -Errno.EFBIG;
-    const count = Math.min(length, this.#device.size - offset);
+    const size = this.#slots.sizeOf(slot);
+    if (!keepsSize && offset + length > size) return -Errno.EFBIG;
+    const count = Math.min(length, size - offset);
     if (count <= 0) return 0;
+    const start = this.#slots.startOf(slot) + offset;
     try {
-      this.#device.zero(offset, count);
+      this.#device.zero(start, count);
       this.#state.mtime = Date.now();
       return 0;
     } catch (error) {
       return this.#failed('zero', error);
+    } finally {
+      this.#slots.wrote(start, start + count);
     }
   }
 
   lseek(ino: number, offset: number, whence: number): number {
-    if (ino !== DISK_INODE || (whence !== SEEK_DATA && whence !== SEEK_HOLE)) return -Errno.EINVAL;
-    const { size } = this.#device;
+    const slot = this.#slots.slotOf(ino);
+    if (slot < 0 || (whence !== SEEK_DATA && whence !== SEEK_HOLE)) return -Errno.EINVAL;
+    const size = this.#slots.sizeOf(slot);
     if (offset >= size) return -Errno.ENXIO;
-    if (this.#hidesPages()) return whence === SEEK_DATA ? offset : size;
+    if (this.#hidesPages(slot)) return whence === SEEK_DATA ? offset : size;
+    const start = this.#slots.startOf(slot);
     try {
-      if (whence === SEEK_HOLE) return this.#device.nextHole(offset, size);
-      const data = this.#device.nextData(offset, size);
+      if (whence === SEEK_HOLE) return this.#device.nextHole(start + offset, start + size) - start;
+      const data = this.#device.nextData(start + offset, start + size) - start;
       return data < size ? data : -Errno.ENXIO;
     } catch (error) {
       return this.#failed('seek', error);
@@ -200,7 +227,7 @@ export class DiskFileSystem implements FileSystem {
   }
 
   readdir(ino: number): readonly string[] | undefined {
-    return ino === ROOT_INODE ? ['.', '..', DISK_NAME] : undefined;
+    return ino === ROOT_INODE ? ['.', '..', ...this.#views.names()] : undefined;
   }
 
   statfs(): FileSystemStatistics {
@@ -213,12 +240,15 @@ export class DiskFileSystem implements FileSystem {
     return { bsize, blocks, bfree: blocks - used, files: 2, namemax: 255 };
   }
 
-  #hidesPages(): boolean {
-    return this.#writebackCache && this.#state.hasWriters;
+  #hidesPages(slot: number): boolean {
+    return this.#writebackCache && this.#slots.writersOf(slot) > 0;
   }
 
-  #bytesInUse(): number {
-    return this.#hidesPages() ? this.#device.size : this.#device.allocatedBytes();
+  #bytesInUse(slot: number): number {
+    const size = this.#slots.sizeOf(slot);
+    if (this.#hidesPages(slot)) return size;
+    if (slot === DISK_SLOT) return this.#device.allocatedBytes();
+    return this.#usage.bytesIn(this.#slots.startOf(slot), size, this.#state.mtime);
   }
 
   #failed(operation: string, error: unknown): number {
@@ -229,4 +259,10 @@ export class DiskFileSystem implements FileSystem {
     }
     return toErrno(error);
   }
+}
+
+/** 0, or why a file of `size` bytes cannot be made `wanted` bytes long. */
+function refuseSize(wanted: number, size: number): number {
+  if (wanted === 0 || wanted === size) return 0;
+  return wanted < size ? -Errno.EPERM : -Errno.EFBIG;
 }

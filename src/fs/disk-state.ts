@@ -1,7 +1,9 @@
 /**
- * What all threads that serve a mount share about its tree: owner, mode, times, and how many handles
- * may write. Set by the last who sets it; none of it is in the image.
+ * What all threads that serve a mount share about its tree: owner, mode and times, which are those of
+ * all its files, and behind them the state of its views. Set by the last who sets it; none of it is
+ * in the image.
  */
+import { VIEW_STATE_BYTES, ViewState } from './view-state.js';
 
 // Numbers (Float64): milliseconds since 1970.
 const CREATED = 0;
@@ -12,14 +14,15 @@ const NUMBERS = 2;
 const UID = 0;
 const GID = 1;
 const MODE = 2;
-const WRITERS = 3;
 const WORDS = 4;
+
+const OWN_BYTES = NUMBERS * 8 + WORDS * 4;
 
 /** How a tree looks at first. */
 export interface InitialState {
   readonly uid: number;
   readonly gid: number;
-  /** Permissions of `disk.raw`. */
+  /** Permissions of the files. */
   readonly mode: number;
   /** Modification time of the image, milliseconds since 1970. */
   readonly mtime: number;
@@ -27,13 +30,19 @@ export interface InitialState {
 
 /** Shared memory for the state of one mounted tree. */
 export function newDiskState(initial: InitialState): SharedArrayBuffer {
-  const shared = new SharedArrayBuffer(NUMBERS * 8 + WORDS * 4);
+  const shared = new SharedArrayBuffer(OWN_BYTES + VIEW_STATE_BYTES);
   const state = new DiskState(shared);
   state.setOwner(initial.uid, initial.gid);
   state.mode = initial.mode;
   state.mtime = initial.mtime;
   new Float64Array(shared, 0, NUMBERS)[CREATED] = initial.mtime;
+  viewState(shared).initialize();
   return shared;
+}
+
+/** The state of the views in what `newDiskState` made. */
+export function viewState(shared: SharedArrayBuffer): ViewState {
+  return new ViewState(shared, OWN_BYTES);
 }
 
 export class DiskState {
@@ -78,14 +87,5 @@ export class DiskState {
   setOwner(uid: number | undefined, gid: number | undefined): void {
     if (uid !== undefined) Atomics.store(this.#words, UID, uid);
     if (gid !== undefined) Atomics.store(this.#words, GID, gid);
-  }
-
-  /** A handle that may write was opened (1) or closed (-1). */
-  addWriters(change: 1 | -1): void {
-    Atomics.add(this.#words, WRITERS, change);
-  }
-
-  get hasWriters(): boolean {
-    return Atomics.load(this.#words, WRITERS) > 0;
   }
 }

@@ -23,10 +23,14 @@ export interface FuseWorkerData {
 const data = workerData as FuseWorkerData;
 if (data.debug) enableDebug();
 const { onlyUser, backingId } = data;
-const fileSystem = new DiskFileSystem(attachImage(data.image), { ...data, log });
-const exchange = new Exchange(fileSystem, { onlyUser, backingId, log });
+const hasUncachedFiles = true;
+const fileSystem = new DiskFileSystem(attachImage(data.image), { ...data, hasUncachedFiles, log });
+const postpone = (request: Uint8Array): void => {
+  parentPort?.postMessage(request);
+};
+const exchange = new Exchange(fileSystem, { onlyUser, backingId, postpone, log });
 const device = new FuseDevice(data.fd);
 becomeIoFlusher();
-// From here on this thread neither loads nor opens anything, and hears no messages.
+// From here on this thread neither loads nor opens anything, and hears no messages; it may send some.
 parentPort?.postMessage('ready');
 serveConnection(device, exchange);

@@ -8,8 +8,10 @@ import { Worker } from 'node:worker_threads';
 import { threadEnded } from '../block/attach-image.js';
 import { wholeFile, type OpenedImage } from '../block/open-image.js';
 import { describeError } from '../errno.js';
+import { DiskFileSystem } from '../fs/disk-file-system.js';
 import { connect } from '../fuse/kernel/connect.js';
 import { ProtocolError, type Agreement } from '../fuse/kernel/negotiation.js';
+import { WaitingOpens } from '../fuse/kernel/waiting-opens.js';
 import type { Transport, TransportOptions } from '../fuse/transport.js';
 import { FuseDevice } from '../os/fuse-device.js';
 import { mountFuse, type FuseMount } from '../os/fuse-mount.js';
@@ -18,7 +20,7 @@ import { findMount } from '../os/mount-table.js';
 import { raiseMountLimits } from '../os/mount-limits.js';
 import { unmount } from '../os/unmount.js';
 import type { FuseWorkerData } from './fuse-worker.js';
-import { debugLog } from './log.js';
+import { debugLog, log } from './log.js';
 
 const debug = debugLog('mount');
 
@@ -106,9 +108,11 @@ async function start(
     backingId,
     debug: options.debug,
   };
-  const threads = Array.from({ length: options.workers }, () => new FuseThread(data));
+  const waiting = waitingOpens(device, image, data);
+  const threads = Array.from({ length: options.workers }, () => new FuseThread(data, waiting));
   await Promise.all(threads.map((thread) => thread.ready));
   const ended = Promise.all(threads.map((thread) => thread.ended)).then(async () => {
+    waiting.stop();
     // A connection that was aborted leaves its mount, dead.
     const left = findMount(options.mountpoint);
     if (left !== undefined && left.device === entry?.device) {
@@ -118,6 +122,14 @@ async function start(
     await mount.release();
   });
   return { name: 'kernel', ended };
+}
+
+/** OPENs that wait are answered by this thread, which the state of the tree tells all it needs. */
+function waitingOpens(device: FuseDevice, image: OpenedImage, data: FuseWorkerData): WaitingOpens {
+  const { backingId, onlyUser, state, writebackCache } = data;
+  const options = { state, writebackCache, hasUncachedFiles: true, log };
+  const fileSystem = new DiskFileSystem(image.device, options);
+  return new WaitingOpens(device, fileSystem, { onlyUser, backingId, log });
 }
 
 function debugFacts(
@@ -144,7 +156,7 @@ class FuseThread {
   /** Settles when the connection has ended; rejects where the thread ended by itself. */
   readonly ended: Promise<void>;
 
-  constructor(data: FuseWorkerData) {
+  constructor(data: FuseWorkerData, waiting: WaitingOpens) {
     const worker = new Worker(new URL('./fuse-worker.js', import.meta.url), {
       workerData: data,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
@@ -162,8 +174,9 @@ class FuseThread {
       });
     });
     this.ready = new Promise((resolve, reject) => {
-      worker.once('message', () => {
-        resolve();
+      worker.on('message', (message: Uint8Array | 'ready') => {
+        if (message === 'ready') resolve();
+        else waiting.add(message);
       });
       this.ended.then(() => {
         reject(new Error('the connection ended before it was served'));

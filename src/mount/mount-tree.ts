@@ -63,6 +63,7 @@ async function mountOverLibfuse(
   const fileSystem = new DiskFileSystem(image.device, {
     state: options.state,
     writebackCache: false,
+    hasUncachedFiles: false,
     log,
   });
   return mountLibfuse(fileSystem, options);

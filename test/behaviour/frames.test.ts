@@ -21,7 +21,8 @@ function openDisk(image: string, readOnly: boolean): DiskFile {
   });
   const state = newDiskState({ uid: 0, gid: 0, mode: initialMode(device), mtime: 0 });
   const log = (): void => undefined;
-  const client = new FrameClient(new DiskFileSystem(device, { state, writebackCache: false, log }));
+  const options = { state, writebackCache: false, hasUncachedFiles: true, log };
+  const client = new FrameClient(new DiskFileSystem(device, options));
   return adapt(client, readOnly);
 }
 

@@ -2,7 +2,13 @@ import { open, stat, chmod, truncate, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
-import { BEHAVIOUR_DISK_BYTES, emptyDisk, marked, markedFlat } from '../helpers/disks.js';
+import {
+  BEHAVIOUR_DISK_BYTES,
+  emptyDisk,
+  marked,
+  markedFlat,
+  partitionedDisk,
+} from '../helpers/disks.js';
 import { fallocateHost, seekHost } from '../helpers/holes.js';
 import { mountImage } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
@@ -21,8 +27,17 @@ async function codeOf(action: Promise<unknown>): Promise<string> {
   }
 }
 
-async function mountDisk(image: string, ...args: readonly string[]): Promise<DiskFile> {
-  const { disk } = await mountImage(image, ...args);
+function mountDisk(image: string, ...args: readonly string[]): Promise<DiskFile> {
+  return mountFile('disk.raw', image, ...args);
+}
+
+/** Mounts `image` and opens the file `name` of the mount. */
+async function mountFile(
+  name: string,
+  image: string,
+  ...args: readonly string[]
+): Promise<DiskFile> {
+  const disk = join((await mountImage(image, ...args)).mountpoint, name);
   const readOnly = args.includes('ro');
   const handle = await open(disk, readOnly ? 'r' : 'r+');
   onTestFinished(() => handle.close());
@@ -74,6 +89,10 @@ describe.skipIf(isAbsent).each(TRANSPORTS)('a mount over %s', (transport) => {
 
   test.each(capable(READ_ONLY, transport))('plain file: $title', async ({ run: behave }) => {
     await behave(await mountDisk(markedFlat(), ...args, '-o', 'ro'));
+  });
+
+  test.each(capable(WRITABLE, transport))('a partition: $title', async ({ run: behave }) => {
+    await behave(await mountFile('p1.raw', partitionedDisk(), ...args));
   });
 
   test('the tree is a directory with disk.raw, and names cannot be made, moved or removed', async () => {

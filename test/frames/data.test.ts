@@ -1,4 +1,6 @@
+import { constants } from 'node:os';
 import { describe, expect, test } from 'vitest';
+import { Caching } from '../../src/fuse/file-system.js';
 import { FakeFileSystem } from '../helpers/fake-file-system.js';
 import {
   exchangeOver,
@@ -181,7 +183,42 @@ describe('OPEN', () => {
   ])('%s answers with handle 0 and what the kernel may do', (_how, request, backingId, reply) => {
     const fileSystem = new FakeFileSystem();
     expect(exchangeOver(fileSystem, { backingId }).ask(request)).toEqual(reply);
-    expect(fileSystem.calls).toEqual([['open', 2, request === OPEN ? 0x8000 : 0x8002]]);
+    expect(fileSystem.calls).toEqual([['open', 2, request === OPEN ? 0x8000 : 0x8002, Infinity]]);
+  });
+
+  test.each([
+    ['keeps what the kernel has', Caching.KEEP, 0x22],
+    ['has the kernel drop what it has', Caching.DROP, 0x20],
+    ['goes past the pages of the kernel', Caching.NONE, 0x21],
+  ])('that %s says so, and its handle is %d', (_what, caching, flags) => {
+    const fileSystem = new FakeFileSystem();
+    fileSystem.result = caching;
+    const reply = exchangeOver(fileSystem).ask(OPEN);
+    expect(numberAt(reply, 16, 8)).toBe(caching);
+    expect(numberAt(reply, 24, 4)).toBe(flags);
+  });
+
+  test('of anything but the disk is not passed through', () => {
+    const { ask } = exchangeOver(new FakeFileSystem(), { backingId: 7 });
+    const reply = ask(frame(14, littleEndian(0x8000, 8), { nodeid: 260 }));
+    expect(numberAt(reply, 24, 4)).toBe(0x22);
+    expect(numberAt(reply, 28, 4)).toBe(0);
+  });
+
+  test('that has to wait is handed over, and answered when it is served again', () => {
+    const fileSystem = new FakeFileSystem();
+    const postponed: Uint8Array[] = [];
+    const postpone = (request: Uint8Array): void => {
+      postponed.push(request);
+    };
+    const { ask, exchange } = exchangeOver(fileSystem, { postpone });
+    fileSystem.result = -constants.errno.EAGAIN;
+    expect(ask(OPEN)).toEqual([]);
+    expect(postponed.map((request) => [...request])).toEqual([OPEN]);
+    fileSystem.result = undefined;
+    exchange.waited = 20;
+    expect(ask(OPEN)).toEqual(OPEN_OUT);
+    expect(fileSystem.calls.map((call) => call[3])).toEqual([0, 20]);
   });
 
   test('for writing only is asked to flush when it is closed', () => {
@@ -239,15 +276,15 @@ describe('an OPEN whose reply reaches nobody', () => {
     ask(frame(14, littleEndian(2, 8))); // O_RDWR
     exchange.dropped();
     expect(fileSystem.calls).toEqual([
-      ['open', 2, 2],
-      ['release', 2, 2],
+      ['open', 2, 2, Infinity],
+      ['undoOpen', 2, 2, 0],
     ]);
     ask(frame(3, littleEndian(0, 16)));
     exchange.dropped();
     fileSystem.result = -30;
     ask(frame(14, littleEndian(2, 8)));
     exchange.dropped();
-    expect(fileSystem.calls.filter(([name]) => name === 'release')).toHaveLength(1);
+    expect(fileSystem.calls.filter(([name]) => name === 'undoOpen')).toHaveLength(1);
   });
 });
 
@@ -350,9 +387,9 @@ describe('what makes a file durable', () => {
 });
 
 describe('RELEASE', () => {
-  test('hands on the flags of the OPEN', () => {
+  test('hands on the flags and the handle of the OPEN', () => {
     const fileSystem = new FakeFileSystem();
     expect(exchangeOver(fileSystem).ask(RELEASE)).toEqual(OK);
-    expect(fileSystem.calls).toEqual([['release', 2, 0x8002]]);
+    expect(fileSystem.calls).toEqual([['release', 2, 0x8002, Number(0xfeedfacecafef00dn)]]);
   });
 });

@@ -54,6 +54,7 @@ describe('numbers', () => {
     // 1 << 37 in the header: bits 32 and up are in flags2.
     expect(numbers.InitFlag2).toEqual({ PASSTHROUGH: 0x20 });
     expect(numbers.OpenFlag).toEqual({
+      DIRECT_IO: 0x1,
       KEEP_CACHE: 0x2,
       NOFLUSH: 0x20,
       PASSTHROUGH: 0x80,

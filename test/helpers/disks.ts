@@ -4,6 +4,7 @@ import { createImage } from '../../src/block/create-image.js';
 import { openImage } from '../../src/block/open-image.js';
 import { cowdDisk, seSparseDisk } from './delta-kinds.js';
 import { writeDescriptor } from './images.js';
+import { putDosTable } from './partition-tables.js';
 import { tempFolder } from './temp-folder.js';
 
 /** Size of the disks that the behaviour table runs on, bytes. */
@@ -13,6 +14,21 @@ export const BEHAVIOUR_DISK_BYTES = 8 * 1024 * 1024;
 export function emptyDisk(): string {
   const image = join(tempFolder(), 'disk.vmdk');
   createImage(image, { size: BEHAVIOUR_DISK_BYTES, backing: undefined });
+  return image;
+}
+
+/** Where the partition of `partitionedDisk` begins, bytes. */
+export const PARTITION_START = 1024 * 1024;
+
+/** A new, empty disk with a partition that is as large as the disks of the behaviour table. */
+export function partitionedDisk(): string {
+  const image = join(tempFolder(), 'disk.vmdk');
+  createImage(image, { size: PARTITION_START + BEHAVIOUR_DISK_BYTES + 65536, backing: undefined });
+  const table = Buffer.alloc(512);
+  putDosTable(table, 0, [{ type: 0x83, start: PARTITION_START / 512, sectors }]);
+  const { device } = openImage(image, { readOnly: false });
+  device.write(table, 0, 512, 0);
+  device.close();
   return image;
 }
 
@@ -43,10 +59,10 @@ export const EMPTY_DISKS: readonly {
   },
 ];
 
-/** A disk whose first 512 bytes are 7, for the read-only part of the behaviour table. */
-export function marked(image: string): string {
+/** A disk whose first 512 bytes, or those at `offset`, are 7, for the read-only part of the table. */
+export function marked(image: string, offset = 0): string {
   const { device } = openImage(image, { readOnly: false });
-  device.write(Buffer.alloc(512, 7), 0, 512, 0);
+  device.write(Buffer.alloc(512, 7), 0, 512, offset);
   device.close();
   return image;
 }

@@ -68,12 +68,16 @@ export class FakeFileSystem implements FileSystem {
     return this.#called(0, 'setattr', ino, changes);
   }
 
-  open(ino: number, flags: number): number {
-    return this.#called(0, 'open', ino, flags);
+  open(ino: number, flags: number, waited: number): number {
+    return this.#called(0, 'open', ino, flags, waited);
   }
 
-  release(ino: number, flags: number): void {
-    this.#called(0, 'release', ino, flags);
+  release(ino: number, flags: number, caching: number): void {
+    this.#called(0, 'release', ino, flags, caching);
+  }
+
+  undoOpen(ino: number, flags: number, caching: number): void {
+    this.#called(0, 'undoOpen', ino, flags, caching);
   }
 
   /** Fills with 1, 2, 3 and so on. */

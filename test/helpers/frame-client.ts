@@ -38,6 +38,7 @@ export class FrameClient {
     this.exchange = new Exchange(fileSystem, {
       onlyUser: undefined,
       backingId: undefined,
+      postpone: undefined,
       log: () => undefined,
     });
   }

@@ -34,6 +34,7 @@ export function exchangeOver(
   const exchange = new Exchange(fileSystem, {
     onlyUser: undefined,
     backingId: undefined,
+    postpone: undefined,
     log,
     ...settings,
   });
@@ -60,7 +61,12 @@ export function exchangeOverDisk(size: number): TestExchange {
     lines.push(line);
   };
   const state = newDiskState({ uid: 3, gid: 4, mode: initialMode(device), mtime: 5000 });
-  const fileSystem = new DiskFileSystem(device, { state, writebackCache: false, log });
+  const fileSystem = new DiskFileSystem(device, {
+    state,
+    writebackCache: false,
+    hasUncachedFiles: true,
+    log,
+  });
   return { ...exchangeOver(fileSystem, { log }), lines };
 }
 

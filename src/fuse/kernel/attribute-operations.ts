@@ -1,12 +1,12 @@
 /** LOOKUP, GETATTR, SETATTR, STATFS. */
 import { Errno } from '../../errno.js';
-import type { AttributeChanges, Attributes } from '../file-system.js';
+import { DISK_INODE, type AttributeChanges, type Attributes } from '../file-system.js';
 import { Attr, AttrOut, EntryOut, InHeader, PAYLOAD, SetattrIn, StatfsOut } from './abi.js';
 import type { Exchange } from './exchange.js';
 import { SetattrValid } from './opcodes.js';
 
-/** How long the kernel may keep a name: names never change. Seconds. */
-const ENTRY_VALID = 3600;
+/** How long the kernel may keep the name of the disk, which never changes: seconds. Others: not at all. */
+const DISK_ENTRY_VALID = 3600;
 
 /** How long it may keep attributes: the size never changes, the space in use does. Seconds. */
 const ATTR_VALID = 1;
@@ -19,7 +19,7 @@ export function lookup(exchange: Exchange): number {
   if (ino < 0) return ino;
   const attributes = exchange.fileSystem.getattr(ino);
   if (attributes === undefined) return -Errno.ENOENT;
-  writeEntry(exchange.replyView, PAYLOAD, attributes);
+  writeEntry(exchange.replyView, PAYLOAD, ino, attributes);
   return EntryOut.byteLength;
 }
 
@@ -49,11 +49,16 @@ export function statfs(exchange: Exchange): number {
   return StatfsOut.byteLength;
 }
 
-/** Writes a `fuse_entry_out` at `base`. */
-export function writeEntry(view: DataView, base: number, attributes: Attributes): void {
+/** Writes a `fuse_entry_out` for the inode `nodeid` at `base`. */
+export function writeEntry(
+  view: DataView,
+  base: number,
+  nodeid: number,
+  attributes: Attributes,
+): void {
   clear(view, base, EntryOut.byteLength);
-  EntryOut.nodeid.set(view, base, attributes.ino);
-  EntryOut.entry_valid.set(view, base, ENTRY_VALID);
+  EntryOut.nodeid.set(view, base, nodeid);
+  EntryOut.entry_valid.set(view, base, nodeid === DISK_INODE ? DISK_ENTRY_VALID : 0);
   EntryOut.attr_valid.set(view, base, ATTR_VALID);
   writeAttr(view, base + EntryOut.attr.offset, attributes);
 }

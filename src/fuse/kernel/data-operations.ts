@@ -1,6 +1,7 @@
 /** OPEN and what is done with an open file. READ and WRITE leave no object behind. */
 import { Errno } from '../../errno.js';
 import { mayWrite } from '../../file-flags.js';
+import { Caching, DISK_INODE } from '../file-system.js';
 import {
   FallocateIn,
   InHeader,
@@ -16,6 +17,7 @@ import {
 } from './abi.js';
 import type { Exchange } from './exchange.js';
 import { OpenFlag } from './opcodes.js';
+import { NO_REPLY } from './result.js';
 
 const BODY = InHeader.byteLength;
 
@@ -25,32 +27,44 @@ const WRITE_OFFSET = WriteIn.offset;
 const WRITE_SIZE = WriteIn.size;
 const WRITE_MINIMUM = InHeader.byteLength + WriteIn.byteLength;
 
-/** OPEN. There is no state for each handle: its number is always 0. */
+/**
+ * OPEN. A handle has for its number what the kernel may do with the pages of the file. One that has
+ * to wait for the close of another is put aside with its request.
+ */
 export function open(exchange: Exchange): number {
   const { fileSystem, nodeid, replyView, settings } = exchange;
   const flags = OpenIn.flags.get(exchange.requestView, BODY);
-  const result = fileSystem.open(nodeid, flags);
-  if (result < 0) return result;
+  const caching = fileSystem.open(nodeid, flags, exchange.waited);
+  if (caching === -Errno.EAGAIN) {
+    settings.postpone?.(exchange.request.slice(0, exchange.length));
+    return NO_REPLY;
+  }
+  if (caching < 0) return caching;
   exchange.payload.fill(0, 0, OpenOut.byteLength);
-  const isPassedThrough = settings.backingId !== undefined;
-  OpenOut.open_flags.set(replyView, PAYLOAD, openFlags(flags, isPassedThrough));
-  OpenOut.backing_id.set(replyView, PAYLOAD, settings.backingId ?? 0);
+  const backingId = nodeid === DISK_INODE ? settings.backingId : undefined;
+  OpenOut.fh.set(replyView, PAYLOAD, caching);
+  OpenOut.open_flags.set(replyView, PAYLOAD, openFlags(flags, caching, backingId !== undefined));
+  OpenOut.backing_id.set(replyView, PAYLOAD, backingId ?? 0);
   return OpenOut.byteLength;
 }
 
-/**
- * What the kernel may do with an open file: keep its pages for the next one, as nothing but the
- * mount changes them; not ask for a flush when a reader closes it.
- */
-function openFlags(flags: number, isPassedThrough: boolean): number {
+const CACHING_FLAGS: Readonly<Record<number, number>> = {
+  [Caching.KEEP]: OpenFlag.KEEP_CACHE,
+  [Caching.NONE]: OpenFlag.DIRECT_IO,
+};
+
+/** What the kernel may do with an open file; not ask for a flush when a reader closes it. */
+function openFlags(flags: number, caching: number, isPassedThrough: boolean): number {
   const flush = mayWrite(flags) ? 0 : OpenFlag.NOFLUSH;
   if (isPassedThrough) return OpenFlag.PASSTHROUGH | flush;
-  return OpenFlag.KEEP_CACHE | flush;
+  return (CACHING_FLAGS[caching] ?? 0) | flush;
 }
 
 /** RELEASE. */
 export function release(exchange: Exchange): number {
-  exchange.fileSystem.release(exchange.nodeid, ReleaseIn.flags.get(exchange.requestView, BODY));
+  const view = exchange.requestView;
+  const flags = ReleaseIn.flags.get(view, BODY);
+  exchange.fileSystem.release(exchange.nodeid, flags, ReleaseIn.fh.get(view, BODY));
   return 0;
 }
 

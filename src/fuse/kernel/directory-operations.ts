@@ -1,7 +1,7 @@
 /** READDIR and READDIRPLUS. The offset of an entry is its index plus one. */
 import { alignUp } from '../../binary/alignment.js';
 import { Errno } from '../../errno.js';
-import { ROOT_INODE, type Attributes } from '../file-system.js';
+import { ROOT_INODE } from '../file-system.js';
 import { Dirent, EntryOut, InHeader, OpenOut, PAYLOAD, ReadIn } from './abi.js';
 import { clear, writeEntry } from './attribute-operations.js';
 import type { Exchange } from './exchange.js';
@@ -10,6 +10,8 @@ const BODY = InHeader.byteLength;
 
 /** Entries are padded to this many bytes. */
 const DIRENT_ALIGNMENT = 8;
+
+const DOT = '.'.charCodeAt(0);
 
 /** File type in a mode, as `d_type` has it: the bits of S_IFMT, shifted. */
 const MODE_TYPE_SHIFT = 12;
@@ -42,11 +44,14 @@ function list(exchange: Exchange, withAttributes: boolean): number {
     const entryBytes = withAttributes ? EntryOut.byteLength : 0;
     const length = entryBytes + alignUp(Dirent.byteLength + name.length, DIRENT_ALIGNMENT);
     if (used + length > room) break;
-    const attributes = attributesOf(exchange, names[index] ?? '');
-    clear(replyView, PAYLOAD + used, length);
     // "." and ".." come without a look-up: the kernel knows them already.
-    const isDots = name[0] === 46;
-    if (withAttributes && !isDots) writeEntry(replyView, PAYLOAD + used, attributes);
+    const isDots = name[0] === DOT;
+    const nodeid = isDots ? ROOT_INODE : fileSystem.lookup(ROOT_INODE, names[index] ?? '');
+    const attributes = fileSystem.getattr(nodeid);
+    // A partition that has just gone.
+    if (attributes === undefined) continue;
+    clear(replyView, PAYLOAD + used, length);
+    if (withAttributes && !isDots) writeEntry(replyView, PAYLOAD + used, nodeid, attributes);
     const dirent = PAYLOAD + used + entryBytes;
     Dirent.ino.set(replyView, dirent, attributes.ino);
     Dirent.off.set(replyView, dirent, index + 1);
@@ -56,12 +61,4 @@ function list(exchange: Exchange, withAttributes: boolean): number {
     used += length;
   }
   return used;
-}
-
-function attributesOf(exchange: Exchange, name: string): Attributes {
-  const { fileSystem } = exchange;
-  const ino = name.startsWith('.') ? ROOT_INODE : fileSystem.lookup(ROOT_INODE, name);
-  const attributes = fileSystem.getattr(ino);
-  if (attributes === undefined) throw new RangeError(`${name} has no attributes`);
-  return attributes;
 }

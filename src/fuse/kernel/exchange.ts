@@ -11,7 +11,7 @@ import { viewOf } from '../../binary/struct.js';
 import { describeError, Errno, toErrno } from '../../errno.js';
 import { allocatePinned, pinnedTail } from '../../os/pinned-memory.js';
 import type { FileSystem } from '../file-system.js';
-import { InHeader, OpenIn, OutHeader, PAYLOAD, WriteIn } from './abi.js';
+import { InHeader, OpenIn, OpenOut, OutHeader, PAYLOAD, WriteIn } from './abi.js';
 import { REQUEST_BYTES_MAX, REQUEST_LENGTH_MAX } from './negotiation.js';
 import { operationOf, type Operation } from './operations.js';
 import { Opcode } from './opcodes.js';
@@ -39,6 +39,11 @@ export interface ExchangeSettings {
   readonly onlyUser: number | undefined;
   /** Backing id of `disk.raw` for passthrough reads, or undefined. */
   readonly backingId: number | undefined;
+  /**
+   * Takes a request to be served again a little later, with `waited` set; undefined where nothing
+   * can wait.
+   */
+  readonly postpone: ((request: Uint8Array) => void) | undefined;
   /** Told of failures that are ours. */
   readonly log: (message: string) => void;
 }
@@ -61,10 +66,13 @@ export class Exchange {
   /** Length of the request in bytes, header included. */
   length = 0;
   nodeid = 0;
+  /** Milliseconds since the request was served first. */
+  waited: number;
 
   constructor(fileSystem: FileSystem, settings: ExchangeSettings) {
     this.fileSystem = fileSystem;
     this.settings = settings;
+    this.waited = settings.postpone === undefined ? Infinity : 0;
     this.request = allocatePinned(REQUEST_LENGTH_MAX, WRITE_DATA);
     this.requestView = viewOf(this.request);
     this.reply = allocatePinned(REPLY_LENGTH, PAYLOAD);
@@ -125,7 +133,8 @@ export class Exchange {
   dropped(): void {
     const isOpen = opcode.get(this.requestView, 0) === Opcode.OPEN;
     if (!isOpen || OutHeader.error.get(this.replyView, 0) !== 0) return;
-    this.fileSystem.release(this.nodeid, OpenIn.flags.get(this.requestView, InHeader.byteLength));
+    const flags = OpenIn.flags.get(this.requestView, InHeader.byteLength);
+    this.fileSystem.undoOpen(this.nodeid, flags, OpenOut.fh.get(this.replyView, PAYLOAD));
   }
 
   /** A name in the request from byte `start` of its body on, without its closing NUL. */

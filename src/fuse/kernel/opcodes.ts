@@ -56,6 +56,7 @@ export const InitFlag2 = {
 
 /** `open_flags` of the reply to OPEN. */
 export const OpenFlag = {
+  DIRECT_IO: 1 << 0,
   KEEP_CACHE: 1 << 1,
   NOFLUSH: 1 << 5,
   PASSTHROUGH: 1 << 7,

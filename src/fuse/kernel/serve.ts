@@ -16,15 +16,19 @@ export function serveConnection(device: FuseDevice, exchange: Exchange): void {
     const length = device.receive(exchange.request);
     if (length === DISCONNECTED) return;
     const reply = exchange.handle(length);
-    if (reply === 0) continue;
-    const refused = device.send(exchange.reply, reply);
-    if (refused === 0) continue;
-    if (refused === Errno.ENOENT) {
-      exchange.dropped();
-      continue;
-    }
-    // A refused reply leaves its request waiting for ever.
-    exchange.settings.log(`the kernel refused a reply of ${reply} bytes with errno ${refused}`);
-    device.send(exchange.reply, exchange.finish(-Errno.EIO));
+    if (reply !== 0) sendReply(device, exchange, reply);
   }
+}
+
+/** Sends the reply of `length` bytes that is in the exchange. */
+export function sendReply(device: FuseDevice, exchange: Exchange, length: number): void {
+  const refused = device.send(exchange.reply, length);
+  if (refused === 0) return;
+  if (refused === Errno.ENOENT) {
+    exchange.dropped();
+    return;
+  }
+  // A refused reply leaves its request waiting for ever.
+  exchange.settings.log(`the kernel refused a reply of ${length} bytes with errno ${refused}`);
+  device.send(exchange.reply, exchange.finish(-Errno.EIO));
 }

@@ -18,7 +18,9 @@ const NATIVE_STRING_MAX = 1023;
 
 /** The `-o` argument for libfuse 2. A source too long for it is cut from the left. */
 export function libfuseOptions(options: TransportOptions): string {
-  const fixed = ['big_writes', 'subtype=vmdkfs', ...(options.readOnly ? ['ro'] : [])];
+  // Names of partitions come and go.
+  const names = 'entry_timeout=0';
+  const fixed = ['big_writes', names, 'subtype=vmdkfs', ...(options.readOnly ? ['ro'] : [])];
   const others = options.options.map(escapeName);
   const head = `-o${[...fixed, ...others].join(',')},fsname=`;
   const characters = Array.from(options.fsname, escapeName);

@@ -7,7 +7,7 @@ import type { Operations } from './fuse-native.js';
 import createDebug from 'debug';
 import { Errno } from '../../errno.js';
 import { WRITE_ACCESS } from '../../file-flags.js';
-import { ROOT_INODE, type AttributeChanges, type FileSystem } from '../file-system.js';
+import { Caching, ROOT_INODE, type AttributeChanges, type FileSystem } from '../file-system.js';
 
 type Done = (error: number) => void;
 
@@ -15,6 +15,9 @@ const debug = createDebug('vmdkfs:fuse');
 
 /** WRITE_ACCESS is the two lowest bits of the flags of an open. */
 const HANDLE_SHIFT = 2;
+
+/** How often an open is tried again that waits for the close of another file, milliseconds. */
+const OPEN_RETRY_MS = 5;
 
 /** The operations that serve `fileSystem`. */
 export function operationsFor(fileSystem: FileSystem): Operations {
@@ -90,17 +93,25 @@ function dataOperations(
   fileSystem: FileSystem,
   resolve: (path: string) => number,
 ): Pick<Operations, 'open' | 'release' | 'read' | 'write' | 'flush' | 'fsync'> {
-  // There is no state for each open: a handle is its inode and how it was opened.
+  // There is no state for each open: a handle is its inode and how it was opened. It has 31 bits.
   const inodeOf = (handle: number): number => handle >> HANDLE_SHIFT;
   return {
     open: (path, flags, done) => {
-      const ino = resolve(path);
-      const result = ino < 0 ? ino : fileSystem.open(ino, flags);
-      if (result < 0) done(result);
-      else done(0, (ino << HANDLE_SHIFT) | (flags & WRITE_ACCESS));
+      const started = performance.now();
+      const attempt = (): void => {
+        const ino = resolve(path);
+        const waited = performance.now() - started;
+        const result = ino < 0 ? ino : fileSystem.open(ino, flags, waited);
+        // The thread of libfuse waits, this one goes on.
+        if (result === -Errno.EAGAIN) setTimeout(attempt, OPEN_RETRY_MS);
+        else if (result < 0) done(result);
+        else done(0, (ino << HANDLE_SHIFT) | (flags & WRITE_ACCESS));
+      };
+      attempt();
     },
     release: (_path, handle, done) => {
-      fileSystem.release(inodeOf(handle), handle & WRITE_ACCESS);
+      // The kernel drops its pages at every open.
+      fileSystem.release(inodeOf(handle), handle & WRITE_ACCESS, Caching.DROP);
       done(0);
     },
     // libfuse takes a count or a negative errno as the result itself.

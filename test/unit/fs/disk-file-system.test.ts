@@ -5,7 +5,7 @@ import type { BlockDevice } from '../../../src/block/block-device.js';
 import { systemError } from '../../../src/errno.js';
 import { DiskFileSystem } from '../../../src/fs/disk-file-system.js';
 import { newDiskState } from '../../../src/fs/disk-state.js';
-import { ROOT_INODE } from '../../../src/fuse/file-system.js';
+import { Caching, ROOT_INODE } from '../../../src/fuse/file-system.js';
 
 const { errno } = osConstants;
 const TIB = 1024 ** 4;
@@ -70,7 +70,7 @@ function mountTree(
     lines.push(line);
   };
   const state = newDiskState({ uid: 3, gid: 4, mode: 0o644, mtime: 5000 });
-  const tree = new DiskFileSystem(device, { state, writebackCache, log });
+  const tree = new DiskFileSystem(device, { state, writebackCache, hasUncachedFiles: true, log });
   return { device, lines, tree };
 }
 
@@ -102,7 +102,7 @@ describe('the mounted tree', () => {
   test('refuses to open, read or write the directory as a file', () => {
     const { tree } = mountTree(4096);
     const bytes = new Uint8Array(16);
-    expect(tree.open(ROOT_INODE, constants.O_RDONLY)).toBe(-errno.EISDIR);
+    expect(tree.open(ROOT_INODE, constants.O_RDONLY, 0)).toBe(-errno.EISDIR);
     expect(tree.read(ROOT_INODE, bytes, 16, 0)).toBe(-errno.EISDIR);
     expect(tree.write(ROOT_INODE, bytes, 16, 0)).toBe(-errno.EISDIR);
     expect(tree.setattr(ROOT_INODE, { mode: 0o700 })).toBe(-errno.EPERM);
@@ -139,13 +139,13 @@ describe('the mounted tree', () => {
     expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(100);
     expect(tree.lseek(disk, 8192, SEEK_HOLE)).toBe(-errno.ENXIO);
     expect(tree.lseek(disk, 0, 7)).toBe(-errno.EINVAL);
-    expect(tree.open(disk, constants.O_RDWR)).toBe(0);
+    expect(tree.open(disk, constants.O_RDWR, 0)).toBe(0);
     expect(tree.lseek(disk, 100, SEEK_DATA)).toBe(100);
     expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(8192);
     expect(tree.getattr(disk)?.blocks).toBe(16);
-    tree.release(disk, constants.O_RDONLY);
+    tree.release(disk, constants.O_RDONLY, Caching.KEEP);
     expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(8192);
-    tree.release(disk, constants.O_RDWR);
+    tree.release(disk, constants.O_RDWR, Caching.KEEP);
     expect(tree.lseek(disk, 100, SEEK_HOLE)).toBe(100);
     expect(tree.getattr(disk)?.blocks).toBe(4);
   });

@@ -22,17 +22,19 @@ function sourceOf(argument: string): string {
 }
 
 describe('libfuseOptions', () => {
-  test('asks for big writes always, and for ro only where the mount is read-only', () => {
-    expect(libfuseOptions(OPTIONS)).toBe('-obig_writes,subtype=vmdkfs,fsname=/images/disk.vmdk');
+  test('asks for big writes and names that are asked for again always, and for ro only where the mount is read-only', () => {
+    expect(libfuseOptions(OPTIONS)).toBe(
+      '-obig_writes,entry_timeout=0,subtype=vmdkfs,fsname=/images/disk.vmdk',
+    );
     expect(libfuseOptions({ ...OPTIONS, readOnly: true })).toBe(
-      '-obig_writes,subtype=vmdkfs,ro,fsname=/images/disk.vmdk',
+      '-obig_writes,entry_timeout=0,subtype=vmdkfs,ro,fsname=/images/disk.vmdk',
     );
   });
 
   test('hands further options on before the source', () => {
     const options = ['allow_other', 'default_permissions'];
     expect(libfuseOptions({ ...OPTIONS, readOnly: true, options })).toBe(
-      '-obig_writes,subtype=vmdkfs,ro,allow_other,default_permissions,fsname=/images/disk.vmdk',
+      '-obig_writes,entry_timeout=0,subtype=vmdkfs,ro,allow_other,default_permissions,fsname=/images/disk.vmdk',
     );
   });
 

@@ -1,0 +1,107 @@
+/**
+ * Partition tables: what DOS tables and GPTs have in common, and which of them a disk has. Pure
+ * functions over a way to read the disk.
+ *
+ * A table is data from somebody else. Whatever it says, reading it ends after a bounded number of
+ * small reads, and gives partitions that lie inside the disk; what is odd is left out or cut, with a
+ * notice. Partitions have the numbers that Linux gives them.
+ */
+import { readGpt } from './gpt.js';
+import { readMbr } from './mbr.js';
+import { PARTITIONS_MAX, type ByteRange, type Partition, type ReadDisk } from './partition.js';
+
+type TableKind = 'dos' | 'gpt';
+
+export interface PartitionTable {
+  /** Undefined where the disk has no table. */
+  readonly kind: TableKind | undefined;
+  /** In the order of their numbers. */
+  readonly partitions: readonly Partition[];
+  /** What is odd about the table, a sentence each. */
+  readonly notices: readonly string[];
+  /** Where the table is; a write elsewhere does not change what was read. */
+  readonly places: readonly ByteRange[];
+}
+
+/** Most oddities of one table that are told one by one. */
+const NOTICES_MAX = 20;
+
+/** What every disk has its tables in, whichever they are: so much at its start and at its end. */
+const EDGE_BYTES = 32 * 1024;
+
+/**
+ * Reads the partition table of a disk of `size` bytes.
+ *
+ * @throws what `read` throws
+ */
+export function readPartitionTable(read: ReadDisk, size: number): PartitionTable {
+  const edges = [
+    { start: 0, end: Math.min(size, EDGE_BYTES) },
+    { start: Math.max(0, size - EDGE_BYTES), end: size },
+  ];
+  const mbr = readMbr(read, size);
+  if (mbr === undefined) return { kind: undefined, partitions: [], notices: [], places: edges };
+  if (mbr.isProtective) {
+    const gpt = readGpt(read, size);
+    if (gpt !== undefined) {
+      return {
+        ...checked(gpt.partitions, gpt.notices, size),
+        kind: 'gpt',
+        places: [...edges, ...gpt.places],
+      };
+    }
+    mbr.notices.push('the DOS table announces a GPT, of which neither header is good');
+  }
+  const { partitions, notices } = checked(mbr.partitions, mbr.notices, size);
+  const isEmpty = mbr.isProtective && partitions.length === 0;
+  return {
+    kind: isEmpty ? undefined : 'dos',
+    partitions,
+    notices,
+    places: [...edges, ...mbr.places],
+  };
+}
+
+/** The partitions as they lie on a disk of `size` bytes, by number. */
+function checked(
+  found: readonly Partition[],
+  notices: readonly string[],
+  size: number,
+): Pick<PartitionTable, 'notices' | 'partitions'> {
+  const told = [...notices];
+  const inside: Partition[] = [];
+  for (const partition of found) {
+    if (partition.start >= size) {
+      told.push(`partition ${partition.number} begins past the end of the disk and is left out`);
+    } else if (partition.size > size - partition.start) {
+      told.push(`partition ${partition.number} ends past the end of the disk and is cut there`);
+      inside.push({ ...partition, size: size - partition.start });
+    } else inside.push(partition);
+  }
+  if (inside.length > PARTITIONS_MAX) {
+    told.push(`only the first ${PARTITIONS_MAX} of ${inside.length} partitions are used`);
+  }
+  const partitions = inside.slice(0, PARTITIONS_MAX).sort((a, b) => a.number - b.number);
+  return { partitions, notices: few([...told, ...overlaps(partitions)]) };
+}
+
+function few(notices: readonly string[]): string[] {
+  const more = notices.length - NOTICES_MAX;
+  return [...notices.slice(0, NOTICES_MAX), ...(more > 0 ? [`and ${more} more of this kind`] : [])];
+}
+
+function overlaps(partitions: readonly Partition[]): string[] {
+  const notices: string[] = [];
+  const data = partitions.filter(({ isContainer }) => !isContainer);
+  const sorted = data.sort((a, b) => a.start - b.start);
+  let last: Partition | undefined;
+  for (const partition of sorted) {
+    if (last !== undefined && partition.start < last.start + last.size) {
+      notices.push(`partitions ${last.number} and ${partition.number} overlap`);
+    }
+    if (last === undefined || partition.start + partition.size > last.start + last.size) {
+      last = partition;
+    }
+  }
+  return notices;
+}
