@@ -17,6 +17,7 @@ const programs = {
     fusermount3: 'fuse3',
     'qemu-img': 'qemu-utils',
     'mkfs.ext4': 'e2fsprogs',
+    fuse2fs: 'fuse2fs',
     losetup: 'mount',
     sfdisk: 'fdisk',
     setpriv: 'util-linux',

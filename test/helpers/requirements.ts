@@ -21,6 +21,7 @@ const REQUIREMENTS = {
   loop: () => (existsSync('/dev/loop-control') ? missingProgram('losetup') : 'no loop devices'),
   qemu: () => missingProgram('qemu-img') ?? missingProgram('qemu-io'),
   ext4: () => missingProgram('mkfs.ext4'),
+  fuse2fs: () => missingProgram('fuse2fs'),
   script: () => missingProgram('script'),
   strace: () => missingProgram('strace'),
   bash: () => missingProgram('bash'),
