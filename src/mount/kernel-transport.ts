@@ -19,6 +19,7 @@ import { libc } from '../os/libc.js';
 import { findMount } from '../os/mount-table.js';
 import { raiseMountLimits } from '../os/mount-limits.js';
 import { unmount } from '../os/unmount.js';
+import { detachAborted } from './aborted-mount.js';
 import type { FuseWorkerData } from './fuse-worker.js';
 import { debugLog, log } from './log.js';
 
@@ -113,11 +114,7 @@ async function start(
   await Promise.all(threads.map((thread) => thread.ready));
   const ended = Promise.all(threads.map((thread) => thread.ended)).then(async () => {
     waiting.stop();
-    // A connection that was aborted leaves its mount, dead.
-    const left = findMount(options.mountpoint);
-    if (left !== undefined && left.device === entry?.device) {
-      await unmount(options.mountpoint, true);
-    }
+    await detachAborted(options.mountpoint, entry?.device);
     closeSync(mount.fd);
     await mount.release();
   });

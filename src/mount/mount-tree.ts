@@ -9,6 +9,7 @@ import type { Transport, TransportOptions } from '../fuse/transport.js';
 import { fileSize } from '../os/file-size.js';
 import { findMount } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
+import { detachAborted } from './aborted-mount.js';
 import { mountKernel, TransportUnavailable } from './kernel-transport.js';
 import { log } from './log.js';
 import { MountError } from './mount-error.js';
@@ -66,7 +67,10 @@ async function mountOverLibfuse(
     hasUncachedFiles: false,
     log,
   });
-  return mountLibfuse(fileSystem, options);
+  const transport = await mountLibfuse(fileSystem, options);
+  const device = findMount(options.mountpoint)?.device;
+  const ended = transport.ended.then(() => detachAborted(options.mountpoint, device));
+  return { ...transport, ended };
 }
 
 /**

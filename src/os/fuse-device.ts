@@ -14,6 +14,9 @@ const BACKING_OPEN = 0x4010e501;
 /** The connection has ended: unmounted and the last handle closed, or aborted. */
 export const DISCONNECTED = 0;
 
+/** What a read says then; ECONNABORTED is for those who asked for it, and costs nothing to know. */
+const HAS_ENDED: readonly number[] = [Errno.ENODEV, Errno.ECONNABORTED];
+
 export class FuseDevice {
   readonly #fd: number;
   readonly #c = libc();
@@ -36,7 +39,7 @@ export class FuseDevice {
       const length = this.#c.read(this.#fd, address, request.length);
       if (length > 0) return length;
       const errno = this.#c.errno();
-      if (length === 0 || errno === Errno.ENODEV) return DISCONNECTED;
+      if (length === 0 || HAS_ENDED.includes(errno)) return DISCONNECTED;
       if (!isTransient(errno)) throw systemCallError('read', errno, '/dev/fuse');
     }
   }
