@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createImage } from '../../src/block/create-image.js';
 import { inspectCowdFile } from '../helpers/cowd-file.js';
+import { streamDisk } from '../helpers/delta-kinds.js';
 import { DISK_KINDS } from '../helpers/disk-kinds.js';
 import { pattern, type DiskKind } from '../helpers/made-disk.js';
 import { openImage } from '../../src/block/open-image.js';
@@ -15,6 +16,8 @@ const MIB = 1024 * 1024;
 export interface CrashDisk {
   readonly image: string;
   readonly content: Buffer;
+  /** Options that each mount needs. */
+  readonly options?: readonly string[];
   /** Everything that is wrong with the files of the image. */
   problems(): Promise<string[]>;
 }
@@ -107,6 +110,25 @@ function delta(subformat: 'vmfsSparse' | 'seSparse', size: number): CrashDiskKin
   };
 }
 
+/** A compressed image that is written through an overlay, which the first mount makes. */
+const overlaid: CrashDiskKind = {
+  name: 'overlay over a streamOptimized image',
+  make: (folder) => {
+    const { content, image } = streamDisk(folder, 'base', (3 * MIB) / 512);
+    const overlay = join(folder, 'overlay.vmdk');
+    const before = readFileSync(image);
+    return {
+      image,
+      content,
+      options: ['--overlay', overlay],
+      problems: async () => {
+        const problems = readFileSync(image).equals(before) ? [] : ['the image was changed'];
+        return [...problems, ...(await hostedProblems(overlay, [overlay]))];
+      },
+    };
+  },
+};
+
 function kindNamed(name: string): DiskKind {
   const kind = DISK_KINDS.find((each) => each.name.startsWith(name));
   if (kind === undefined) throw new Error(`no kind of disk is called ${name}`);
@@ -122,4 +144,5 @@ export const CRASH_DISKS: readonly CrashDiskKind[] = [
   delta('vmfsSparse', 3 * MIB),
   delta('seSparse', 3 * MIB),
   hosted('monolithicFlat', kindNamed('monolithicFlat')),
+  overlaid,
 ];

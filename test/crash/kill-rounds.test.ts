@@ -101,7 +101,8 @@ async function runRounds(
   let lanes: WriteRecord[][] = [];
   let progress: LaneProgress[] = [];
   for (let round = 0; ; round++) {
-    const server = await mountTimed(made.image, OPTIONS[(round + seed) % OPTIONS.length] ?? []);
+    const options = OPTIONS[(round + seed) % OPTIONS.length] ?? [];
+    const server = await mountTimed(made.image, [...(made.options ?? []), ...options]);
     disk.found(await readFile(server.disk), lanes, progress);
     if (round === rounds) {
       server.child.kill('SIGTERM');

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { qemuImage, writeDescriptor } from '../helpers/images.js';
 import { isMountedAt, mountImage } from '../helpers/mounted.js';
+import { asNobody } from '../helpers/nobody.js';
 import { littleEndian, poke } from '../helpers/poke.js';
 import { isMissing } from '../helpers/requirements.js';
 import { CLI, run, shell, vmdkfs, type Outcome } from '../helpers/run.js';
@@ -178,19 +179,6 @@ describe.skipIf(needsNamespace)('mount fails with one line on a machine', () => 
     expect(hash(image)).toBe(before);
   });
 });
-
-/**
- * Runs a program as a user without rights, where /dev/fuse is open to everybody as distributions
- * have it, in a mount namespace of its own.
- */
-function asNobody(...args: readonly string[]): Promise<Outcome> {
-  const line = [
-    'mount -t tmpfs none /mnt',
-    'mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse',
-    'exec setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"',
-  ].join('\n');
-  return run('unshare', ['-m', 'sh', '-euc', line, 'sh', ...args]);
-}
 
 describe.skipIf(needsNamespace)('an ordinary user', () => {
   /** Where the sockets of a user's mounts are who has no /run/user. */
