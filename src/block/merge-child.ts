@@ -48,7 +48,7 @@ export interface MergeReport {
 }
 
 /** Bytes copied in one piece. */
-const PIECE_BYTES = 4 * 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 /**
  * Merges the child `path` into its parent.

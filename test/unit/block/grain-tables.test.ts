@@ -12,10 +12,10 @@ const GRAIN = 64 * 1024;
 const UNALLOCATED = 0;
 const ZEROED = 1;
 
-/** An image of two tables with data in grains 1 to 20, and its tables as another thread sees them. */
+/** An image of four tables with data in grains 1 to 20, and its tables as another thread sees them. */
 function openTables(): { write: (grain: number) => void; tables: GrainTables } {
   const image = join(tempFolder(), 'disk.vmdk');
-  createImage(image, { size: 1024 * GRAIN, backing: undefined });
+  createImage(image, { size: 2048 * GRAIN, backing: undefined });
   const { description, device } = openImage(image, { readOnly: false });
   onTestFinished(() => {
     device.close();
@@ -45,10 +45,14 @@ describe('the grains of one kind', () => {
     expect(tables.kindEnd(21, UNALLOCATED)).toBe(512);
   });
 
-  test('of an unused table are all of it, without loading it', () => {
-    const { tables } = openTables();
+  test('of an unused table are all of it and of those behind it, without loading them', () => {
+    const { tables, write } = openTables();
     expect(tables.isUnused(1)).toBe(true);
-    expect(tables.kindEnd(600, UNALLOCATED)).toBe(1024);
+    expect(tables.kindEnd(600, UNALLOCATED)).toBe(2048);
+    expect(tables.kindEnd(600, UNALLOCATED, 1500)).toBe(1500);
+    expect(tables.kindEnd(600, UNALLOCATED, 1024)).toBe(1024);
+    write(1600);
+    expect(tables.kindEnd(600, UNALLOCATED)).toBe(1536);
     expect(tables.lookup(600)).toBe(-1);
   });
 

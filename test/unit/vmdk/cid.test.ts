@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatCid, newCid, parseCid } from '../../../src/vmdk/cid.js';
+import { formatCid, isCutOffCid, mergedCids, newCid, parseCid } from '../../../src/vmdk/cid.js';
 import { VmdkError } from '../../../src/vmdk/vmdk-error.js';
 
 describe('parseCid', () => {
@@ -57,5 +57,35 @@ describe('newCid', () => {
 
   test('takes any number where there was none before', () => {
     expect(newCid(undefined, sequence(1))).toBe(1);
+  });
+});
+
+describe('mergedCids', () => {
+  // Whoever finds them on disk may be another version of the program: they never change.
+  test('follow from the CID of the child alone', () => {
+    expect(mergedCids(0x0badcafe, 8).map(formatCid)).toEqual(['1959c79c', '9f5f0576']);
+  });
+
+  test.each([1, 2, 5, 7, 8])('are two that can be used, of at most %d digits', (digits) => {
+    for (let cid = 1; cid < 3000; cid++) {
+      const [one, other] = mergedCids(cid, digits);
+      expect(one).not.toBe(other);
+      for (const merged of [one, other]) {
+        expect(merged).toBeGreaterThan(0);
+        expect(merged).toBeLessThan(Math.min(16 ** digits, 0xfffffffe));
+      }
+    }
+  });
+});
+
+describe('isCutOffCid', () => {
+  const cids = [0x11111111, 0x22222222, 0x33333333];
+
+  test.each([0x11111111, 0x33333333, 0x11122222, 0x21111111, 0x33333331])('takes %i', (found) => {
+    expect(isCutOffCid(found, cids)).toBe(true);
+  });
+
+  test.each([0x44444444, 0x11222111, 0x11223333, 0x11111112 + 2])('refuses %i', (found) => {
+    expect(isCutOffCid(found, cids)).toBe(false);
   });
 });

@@ -2,11 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   changeCid,
+  changeParentCid,
   decodeFileName,
   looksLikeDescriptor,
+  mergedCidsOf,
   parseDescriptor,
   type Descriptor,
 } from '../../../src/vmdk/descriptor.js';
+import { mergedCids } from '../../../src/vmdk/cid.js';
 import { VmdkError } from '../../../src/vmdk/vmdk-error.js';
 
 const BOM = '\u00ef\u00bb\u00bf'; // of UTF-8, one character for each byte
@@ -142,6 +145,31 @@ function changed(text: string, cid: number, room = ROOM): string {
   }
   return result;
 }
+
+describe('changeParentCid', () => {
+  const child = (parentCid: string) => parse('CID=0badcafe', `parentCID=${parentCid}`);
+
+  test.each([
+    ['12345678', 0xbeef, '0000beef'],
+    ['1234567', 0xabcdef1, 'abcdef1'],
+    ['5', 7, '7'],
+  ])('writes over %s in place', (before, cid, after) => {
+    const descriptor = child(before);
+    const start = descriptor.text.indexOf('parentCID=') + 'parentCID='.length;
+    expect(changeParentCid(descriptor, cid)).toEqual([{ start, text: after }]);
+  });
+
+  test.each(['ffffffff', 'FFFFFFFF'])('has nothing to do without a parent (%s)', (none) => {
+    expect(changeParentCid(child(none), 5)).toEqual([]);
+  });
+
+  test('the CIDs of a merge fit the line', () => {
+    expect(mergedCidsOf(child('12345678'))).toEqual(mergedCids(0x0badcafe, 8));
+    expect(mergedCidsOf(child('123'))).toEqual(mergedCids(0x0badcafe, 3));
+    expect(mergedCidsOf(child('ffffffff'))).toBeUndefined();
+    expect(mergedCidsOf(parse('parentCID=12345678'))).toBeUndefined();
+  });
+});
 
 describe('changeCid', () => {
   const LONG = '0123456789abcdef01234567';
