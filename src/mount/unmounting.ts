@@ -37,11 +37,12 @@ export interface Unmounted {
  */
 export async function unmountEntry(entry: MountEntry, lazy: boolean): Promise<Unmounted> {
   const { mountpoint } = entry;
-  if (isDeadMount(mountpoint)) {
+  const server = await connectControl(entry);
+  // A server that listens may be busy with storage that hangs: its mount is not looked at.
+  if (server === undefined && isDeadMount(mountpoint)) {
     await unmountOrThrow(entry, true);
     throw serverDied(entry, `${mountpoint} is unmounted`);
   }
-  const server = await connectControl(entry);
   try {
     const servedFor = await unmountOrDetach(entry, lazy);
     if (servedFor !== undefined) return { servedFor };

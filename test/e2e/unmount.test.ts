@@ -61,6 +61,23 @@ describe.skipIf(isMissing('unmount', 'fuse'))('unmount', () => {
     );
   });
 
+  test('says that the server died while it was waited for', async () => {
+    const image = await newImage('16M');
+    const { mountpoint, pid } = await mountImage(image);
+    process.kill(pid, 'SIGSTOP');
+    const unmounting = vmdkfs('unmount', mountpoint);
+    try {
+      await until('it is unmounted', SOON_MS, () => !isMountedAt(mountpoint));
+    } finally {
+      process.kill(pid, 'SIGKILL');
+    }
+    expect(await unmounting).toEqual({
+      code: 4,
+      stdout: '',
+      stderr: `vmdkfs: ${image}: the server died before it had closed the image; it was killed\n`,
+    });
+  });
+
   test('clears the mount of a server that was killed, and says so; so does the next mount', async () => {
     const image = await newImage('16M');
     const { mountpoint, pid } = await mountImage(image, '--transport', 'libfuse');
