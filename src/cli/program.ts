@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { addCheckCommand } from './check.js';
 import { addCommitCommand } from './commit.js';
 import { addCompletionCommand } from './completion.js';
+import { addCompactCommand } from './compact.js';
 import { addConvertCommand } from './convert.js';
 import { addCreateCommand } from './create.js';
 import { addDemoCommand } from './demo.js';
@@ -25,6 +26,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addInfoCommand,
   addCreateCommand,
   addConvertCommand,
+  addCompactCommand,
   addCheckCommand,
   addCommitCommand,
   addDiffCommand,
