@@ -3,6 +3,7 @@
  * opens images: a thread has its own copy of all code that it loads.
  */
 import { ImageLayer, type LayerDescription } from './image-layer.js';
+import { sumCounters, type EngineCounts } from './layer-counters.js';
 import { LayerState } from './layer-state.js';
 import { ParentChain } from './parent-chain.js';
 
@@ -19,6 +20,11 @@ export interface ImageDescription {
  */
 export function threadEnded(description: ImageDescription, thread: number): void {
   for (const { state } of description.layers) new LayerState(state).threadEnded(thread);
+}
+
+/** What the engine did for all layers of an image since it was opened. */
+export function engineCounts(description: ImageDescription): EngineCounts {
+  return sumCounters(description.layers.map(({ state }) => new LayerState(state).counters));
 }
 
 /** A device over an image that some thread has open. */

@@ -19,6 +19,7 @@ import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
 import { ENTRY_BYTES } from '../vmdk/layout.js';
 import type { GrainBounds } from './grain-bounds.js';
 import type { HostFile } from './host-file.js';
+import type { LayerCounters } from './layer-counters.js';
 import { placeOf, type TableCodec } from './table-codec.js';
 
 /** A directory entry without a table. */
@@ -95,6 +96,7 @@ export class GrainTables {
   readonly #file: HostFile;
   readonly #codec: TableCodec;
   readonly #bounds: GrainBounds;
+  readonly #counters: LayerCounters;
   readonly #single: Uint32Array;
 
   constructor(
@@ -102,6 +104,7 @@ export class GrainTables {
     file: HostFile,
     codec: TableCodec,
     bounds: GrainBounds,
+    counters: LayerCounters,
   ) {
     this.tableEntries = description.tableEntries;
     this.tableBytes = description.tableEntries * ENTRY_BYTES;
@@ -114,6 +117,7 @@ export class GrainTables {
     this.#file = file;
     this.#codec = codec;
     this.#bounds = bounds;
+    this.#counters = counters;
     this.#single = new Uint32Array(1);
   }
 
@@ -217,6 +221,7 @@ export class GrainTables {
       return;
     }
     this.#codec.read(this.#file, words, placeOf(this.#codec.tables, source));
+    this.#counters.add('tableLoads');
     this.#bounds.check(words, table * this.tableEntries);
   }
 

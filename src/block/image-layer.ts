@@ -127,8 +127,10 @@ export class ImageLayer implements BlockDevice {
     this.#state.flushMutex.lock();
     try {
       this.#state.assertSound(this.#path);
+      const before = this.#state.counters.get('barriers');
       this.#flushDescriptor();
       for (const extent of this.#extents) extent.flush();
+      if (this.#state.counters.get('barriers') !== before) this.#state.counters.add('flushes');
     } finally {
       this.#state.flushMutex.unlock();
     }

@@ -1,5 +1,6 @@
 /**
- * What the threads share about one layer (one image of a chain): its two mutexes and its flags.
+ * What the threads share about one layer (one image of a chain): its two mutexes, its flags and
+ * its counters.
  *
  * `mutex` is held to load a table, to allocate with its fill, and to copy tables for a flush; never
  * for data of grains that are already allocated. `flushMutex` is held for a whole flush, so that a
@@ -12,13 +13,15 @@
  */
 import { systemError } from '../errno.js';
 import type { HostFile } from './host-file.js';
+import { COUNTERS_WORDS, LayerCounters } from './layer-counters.js';
 import { MUTEX_WORDS, SharedMutex } from '../os/shared-mutex.js';
 
 const FLUSH_MUTEX = MUTEX_WORDS;
 const BROKEN = 2 * MUTEX_WORDS;
 const CID_CHANGED = BROKEN + 1;
 const DESCRIPTOR_DIRTY = BROKEN + 2;
-const WORDS = BROKEN + 3;
+const COUNTERS = BROKEN + 3;
+const WORDS = COUNTERS + COUNTERS_WORDS;
 
 /** Shared memory for one layer's state. */
 export function newLayerState(): SharedArrayBuffer {
@@ -28,12 +31,14 @@ export function newLayerState(): SharedArrayBuffer {
 export class LayerState {
   readonly mutex: SharedMutex;
   readonly flushMutex: SharedMutex;
+  readonly counters: LayerCounters;
   readonly #words: Int32Array;
 
   constructor(shared: SharedArrayBuffer) {
     this.#words = new Int32Array(shared);
     this.mutex = new SharedMutex(this.#words, 0);
     this.flushMutex = new SharedMutex(this.#words, FLUSH_MUTEX);
+    this.counters = new LayerCounters(this.#words.subarray(COUNTERS));
   }
 
   /** @throws EIO when an earlier barrier failed */
@@ -49,6 +54,7 @@ export class LayerState {
   barrier(file: Pick<HostFile, 'sync'>): void {
     try {
       file.sync();
+      this.counters.add('barriers');
     } catch (error) {
       Atomics.store(this.#words, BROKEN, 1);
       throw error;

@@ -136,7 +136,7 @@ export class NewGrains {
   }
 
   #allocate(source: Uint8Array, sourceOffset: number, offset: number, end: number): void {
-    const { allocator, codec, grainBytes, isSpaceFresh, tables } = this.#parts;
+    const { allocator, codec, grainBytes, isSpaceFresh, state, tables } = this.#parts;
     const first = Math.floor(offset / grainBytes);
     const count = Math.floor((end - 1) / grainBytes) - first + 1;
     this.#ensureTable(first);
@@ -153,6 +153,7 @@ export class NewGrains {
       tables.set(first + index, entryFor(codec.grains, place + index * grainBytes));
     }
     allocator.publish(place, count);
+    state.counters.add('grainsAllocated', count);
   }
 
   /** Writes new grains at `place`, and what the file says of them. */
@@ -177,7 +178,7 @@ export class NewGrains {
 
   /** Writes what lies beneath `[from, to)`, a part of `grain`, at `place`. */
   #fillFromBeneath(grain: number, from: number, to: number, place: number): void {
-    const { beneath, file, isSpaceFresh, tables } = this.#parts;
+    const { beneath, file, isSpaceFresh, state, tables } = this.#parts;
     const length = to - from;
     if (length <= 0) return;
     const isHole = tables.lookup(grain) !== GTE_UNALLOCATED || beneath.isHole(from, length);
@@ -186,6 +187,7 @@ export class NewGrains {
     else beneath.read(FILL, 0, length, from);
     if (isSpaceFresh && isZero(FILL, 0, length)) return;
     file.write(FILL, 0, length, place);
+    if (!isHole) state.counters.add('copyFills');
   }
 
   /** The table of `grain` is about to change: it gets a place, and a flush will look for it. */

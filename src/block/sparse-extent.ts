@@ -103,7 +103,7 @@ export class SparseExtent implements Extent {
       grainBytes: description.grainBytes,
       file,
       codec,
-      tables: new GrainTables(description.tables, file, codec, bounds),
+      tables: new GrainTables(description.tables, file, codec, bounds, state.counters),
       allocator,
       record: newAllocationRecord(description.record, file, allocator, state),
       isSpaceFresh: description.isSpaceFresh,

@@ -19,6 +19,7 @@ import { GrainCache, type GrainCacheDescription } from './grain-cache.js';
 import { GrainMap } from './grain-map.js';
 import { GrainTables, type GrainTablesDescription } from './grain-tables.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
+import type { LayerCounters } from './layer-counters.js';
 import type { LayerState } from './layer-state.js';
 import { newTableCodec, placeOf, SECTOR_SCALE } from './table-codec.js';
 
@@ -52,6 +53,7 @@ export class StreamExtent implements Extent {
   readonly #beneath: Beneath;
   readonly #cache: GrainCache;
   readonly #grains: CompressedGrains;
+  readonly #counters: LayerCounters;
 
   constructor(
     description: StreamExtentDescription,
@@ -69,9 +71,10 @@ export class StreamExtent implements Extent {
       ...description,
       grainCount: bounds.grainCount,
     });
+    this.#counters = state.counters;
     const codec = newTableCodec({ kind: 'sectors', tableEntries: tables.tableEntries });
     const checked = new GrainBounds(bounds, () => fileLength);
-    const grainTables = new GrainTables(tables, this.#file, codec, checked);
+    const grainTables = new GrainTables(tables, this.#file, codec, checked, state.counters);
     this.#map = new GrainMap(grainTables, this.#beneath, state, grainBytes);
   }
 
@@ -101,7 +104,11 @@ export class StreamExtent implements Extent {
     const { grainBytes, id } = this.#description;
     const grain = Math.floor(at / grainBytes);
     const from = at - grain * grainBytes;
-    if (this.#cache.read(id, grain, from, target, targetOffset, length)) return;
+    if (this.#cache.read(id, grain, from, target, targetOffset, length)) {
+      this.#counters.add('cacheHits');
+      return;
+    }
+    this.#counters.add('cacheMisses');
     const place = placeOf(SECTOR_SCALE, entry);
     const bytes = this.#grains.inflate(grain, place, this.#likelyBytes(grain, place));
     const end = Math.min(from + length, bytes.length);

@@ -4,6 +4,7 @@ import { createImage } from '../../../src/block/create-image.js';
 import { GrainBounds } from '../../../src/block/grain-bounds.js';
 import { GrainTables } from '../../../src/block/grain-tables.js';
 import { HostFile } from '../../../src/block/host-file.js';
+import { COUNTERS_WORDS, LayerCounters } from '../../../src/block/layer-counters.js';
 import { openImage } from '../../../src/block/open-image.js';
 import { newTableCodec } from '../../../src/block/table-codec.js';
 import { tempFolder } from '../../helpers/temp-folder.js';
@@ -28,6 +29,7 @@ function openTables(): { write: (grain: number) => void; tables: GrainTables } {
     file,
     newTableCodec(extent.codec),
     new GrainBounds(extent.bounds, () => Infinity),
+    new LayerCounters(new Int32Array(COUNTERS_WORDS)),
   );
   const write = (grain: number): void => {
     device.write(Buffer.alloc(GRAIN, 7), 0, GRAIN, grain * GRAIN);
