@@ -10,8 +10,10 @@ import { addCreateCommand } from './create.js';
 import { addDemoCommand } from './demo.js';
 import { addDiffCommand } from './diff.js';
 import { addInfoCommand } from './info.js';
+import { addListCommand } from './list.js';
 import { addMapCommand } from './map.js';
 import { addMountCommand } from './mount.js';
+import { addStatsCommand } from './stats.js';
 import { addUnmountCommand } from './unmount.js';
 
 const EXIT_CODES = `
@@ -23,6 +25,8 @@ found problems, 6 the image is in use.`;
 const COMMANDS: readonly ((program: Command) => void)[] = [
   addMountCommand,
   addUnmountCommand,
+  addListCommand,
+  addStatsCommand,
   addInfoCommand,
   addCreateCommand,
   addConvertCommand,

@@ -21,9 +21,15 @@ export function parseSize(text: string): number {
 
 /** `20 GiB (21474836480 bytes)`. */
 export function formatSize(bytes: number): string {
+  const short = formatSizeShort(bytes);
+  return bytes < 1024 ? short : `${short} (${bytes} bytes)`;
+}
+
+/** `20 GiB`: four digits of it. */
+export function formatSizeShort(bytes: number): string {
   let unit = 0;
   while (unit < UNITS.length - 1 && bytes >= 1024 ** (unit + 1)) unit += 1;
   if (unit === 0) return `${bytes} bytes`;
   const number = Number((bytes / 1024 ** unit).toPrecision(4));
-  return `${number} ${UNITS[unit] ?? ''}iB (${bytes} bytes)`;
+  return `${number} ${UNITS[unit] ?? ''}iB`;
 }

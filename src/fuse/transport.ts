@@ -11,7 +11,11 @@ export interface TransportOptions {
 
 /** A mounted tree. */
 export interface Transport {
-  readonly name: string;
+  readonly name: 'kernel' | 'libfuse';
+  /** Threads that serve requests. */
+  readonly threads: number;
+  /** Whether the kernel reads the disk by itself, so that nobody sees those reads. */
+  readonly passthrough: boolean;
   /** Settles when the kernel has ended the connection: unmounted, and the last handle closed. */
   readonly ended: Promise<void>;
 }

@@ -1,21 +1,45 @@
 /**
- * How a running server is found and waited for: a Unix socket named after the device number of its
- * mount, in a folder that belongs to the mount's owner. Whoever connects is told, in one line of
- * JSON, how the image was closed; a connection that ends without a line means the server died.
+ * How a running server is found, asked and waited for: a Unix socket named after the device number
+ * of its mount, in a folder that belongs to the mount's owner.
+ *
+ * Whoever connects and says nothing is told, in one line of JSON, how the image was closed; a
+ * connection that ends without a line means the server died. Whoever sends a line, `{"ask":"status"}`,
+ * gets one line for an answer, and the connection ends.
  */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { describeError } from '../errno.js';
 import type { MountEntry } from '../os/mount-table.js';
 import { makeRuntimeFolder, runtimeFolder } from './runtime-folder.js';
+
+/** How long either end waits for what the other has begun to say, milliseconds. */
+export const ANSWER_MS = 5000;
+
+/** Longest line that a client may send, in characters. */
+const QUESTION_MAX = 256;
+
+/** Longest line that a server may answer, in characters. */
+const ANSWER_MAX = 64 * 1024;
+
+/** Clients at a time. */
+const CLIENTS_MAX = 256;
 
 /** How an image was closed; `error` is why it could not be closed cleanly. */
 export interface CloseReport {
   readonly error?: string;
 }
 
-function socketPath(userId: number, device: string): string {
-  return join(runtimeFolder(userId), `${device.replace(':', '-')}.sock`);
+/** What can be asked for, and what answers: anything that JSON can say. */
+export type Answers = Readonly<Record<string, () => unknown>>;
+
+/** Where the socket of a user's mount may be: a user's own folder in /run comes and goes. */
+function foldersOf(userId: number): string[] {
+  return [...new Set([runtimeFolder(userId), ...(userId === 0 ? [] : [`/tmp/vmdkfs-${userId}`])])];
+}
+
+function socketName(device: string): string {
+  return `${device.replace(':', '-')}.sock`;
 }
 
 /** The server's end: open while the disk is mounted. */
@@ -35,10 +59,8 @@ export class ControlServer {
    *
    * @throws where the folder cannot be made, or belongs to somebody else
    */
-  static async listen(device: string): Promise<ControlServer> {
-    const userId = process.getuid?.() ?? 0;
-    makeRuntimeFolder();
-    const path = socketPath(userId, device);
+  static async listen(device: string, answers: Answers): Promise<ControlServer> {
+    const path = join(makeRuntimeFolder(), socketName(device));
     // The device number is ours as long as we are mounted: what stands there is of a dead server.
     rmSync(path, { force: true });
     const clients = new Set<Socket>();
@@ -46,7 +68,13 @@ export class ControlServer {
       clients.add(socket);
       socket.on('error', () => socket.destroy());
       socket.on('close', () => clients.delete(socket));
+      hear(socket, (line) => {
+        clients.delete(socket);
+        socket.write(`${JSON.stringify(answerTo(line, answers))}\n`);
+        socket.destroySoon();
+      });
     });
+    server.maxConnections = CLIENTS_MAX;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(path, resolve);
@@ -73,6 +101,132 @@ export class ControlServer {
   }
 }
 
+function isFolderOf(folder: string, userId: number): boolean {
+  const stats = lstatSync(folder, { throwIfNoEntry: false });
+  return stats !== undefined && stats.isDirectory() && stats.uid === userId;
+}
+
+/** Hands over the first line that a client sends; one that is too long or too slow is cut off. */
+function hear(socket: Socket, heard: (line: string) => void): void {
+  let text = '';
+  let limit: NodeJS.Timeout | undefined;
+  socket.setEncoding('utf8');
+  socket.on('close', () => {
+    clearTimeout(limit);
+  });
+  const listen = (chunk: string): void => {
+    text += chunk;
+    limit ??= setTimeout(() => socket.destroy(), ANSWER_MS);
+    const end = text.indexOf('\n');
+    if (end < 0 ? text.length <= QUESTION_MAX : false) return;
+    socket.off('data', listen);
+    if (end < 0 || end > QUESTION_MAX) socket.destroy();
+    else heard(text.slice(0, end));
+  };
+  socket.on('data', listen);
+}
+
+function answerTo(line: string, answers: Answers): unknown {
+  try {
+    const asked = JSON.parse(line) as { ask?: unknown } | null;
+    const name = String(asked?.ask);
+    const answer = Object.hasOwn(answers, name) ? answers[name] : undefined;
+    return answer === undefined ? { error: 'nothing that can be asked for' } : answer();
+  } catch (error) {
+    return { error: describeError(error) };
+  }
+}
+
+/** Why a server cannot be talked to: nobody listens, there is no socket, it is not ours, it is busy. */
+type Failure = 'absent' | 'forbidden' | 'refused' | 'silent';
+
+/** What became of a question. */
+export type Answer = { readonly kind: 'line'; readonly line: string } | { readonly kind: Failure };
+
+/** Asks the server of a mount for `what`; waits for each step ANSWER_MS at most. */
+export async function askServer(entry: MountEntry, what: string): Promise<Answer> {
+  const connected = await reach(entry);
+  if (typeof connected === 'string') return { kind: connected };
+  const line = await new Promise<string | undefined>((resolve) => {
+    let text = '';
+    const limit = setTimeout(() => {
+      resolve(undefined);
+    }, ANSWER_MS);
+    connected.setEncoding('utf8');
+    connected.on('data', (chunk: string) => {
+      text += chunk;
+      if (text.includes('\n') || text.length > ANSWER_MAX) connected.destroy();
+    });
+    connected.on('error', () => connected.destroy());
+    connected.on('close', () => {
+      clearTimeout(limit);
+      const end = text.indexOf('\n');
+      resolve(end < 0 ? undefined : text.slice(0, end));
+    });
+    connected.write(`${JSON.stringify({ ask: what })}\n`);
+  });
+  connected.destroy();
+  if (line !== undefined) return { kind: 'line', line };
+  // One that dies meanwhile closes the connection as well.
+  const again = await reach(entry);
+  if (typeof again === 'string') return { kind: again };
+  again.destroy();
+  return { kind: 'silent' };
+}
+
+/** A connection to the server of a mount, or why there is none. */
+async function reach(entry: MountEntry): Promise<Socket | Failure> {
+  let failure: Failure = 'absent';
+  for (const folder of foldersOf(entry.userId)) {
+    const connected = await connectIn(folder, entry);
+    if (typeof connected !== 'string') return connected;
+    if (connected !== 'absent') failure = connected;
+  }
+  return failure;
+}
+
+async function connectIn(folder: string, entry: MountEntry): Promise<Socket | Failure> {
+  try {
+    // In /tmp anybody could have made it, to answer for somebody else.
+    if (!isFolderOf(folder, entry.userId)) return 'absent';
+  } catch (error) {
+    return failureOf(error);
+  }
+  return connectTo(join(folder, socketName(entry.device)));
+}
+
+const FAILURES: Readonly<Record<string, Failure>> = {
+  EACCES: 'forbidden',
+  EPERM: 'forbidden',
+  ECONNREFUSED: 'refused',
+  ENOENT: 'absent',
+};
+
+function failureOf(error: unknown): Failure {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return FAILURES[code] ?? 'silent';
+}
+
+function connectTo(path: string): Promise<Socket | Failure> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const limit = setTimeout(() => {
+      socket.destroy();
+      resolve('silent');
+    }, ANSWER_MS);
+    const failed = (error: Error): void => {
+      clearTimeout(limit);
+      resolve(failureOf(error));
+    };
+    socket.once('error', failed);
+    socket.once('connect', () => {
+      clearTimeout(limit);
+      socket.off('error', failed);
+      resolve(socket);
+    });
+  });
+}
+
 /**
  * Connects to the server of a mount.
  *
@@ -82,16 +236,8 @@ export class ControlServer {
 export async function connectControl(
   entry: MountEntry,
 ): Promise<{ closed: Promise<CloseReport | undefined>; leave: () => void } | undefined> {
-  const socket = connect(socketPath(entry.userId, entry.device));
-  const isConnected = await new Promise<boolean>((resolve) => {
-    socket.once('connect', () => {
-      resolve(true);
-    });
-    socket.once('error', () => {
-      resolve(false);
-    });
-  });
-  if (!isConnected) return undefined;
+  const socket = await reach(entry);
+  if (typeof socket === 'string') return undefined;
   let text = '';
   socket.setEncoding('utf8');
   socket.on('data', (chunk: string) => (text += chunk));

@@ -20,6 +20,8 @@ export interface FlushWorkerData {
   readonly image: ImageDescription;
   /** One word: NOTHING, FLUSH or CLOSE. */
   readonly control: SharedArrayBuffer;
+  /** One Float64: gets the bytes allocated, after every flush. */
+  readonly allocated: SharedArrayBuffer;
 }
 
 /**
@@ -28,8 +30,10 @@ export interface FlushWorkerData {
  *
  * @throws the error of closing
  */
-export function runFlushLoop({ image, control }: FlushWorkerData, port: MessagePort): void {
+export function runFlushLoop(data: FlushWorkerData, port: MessagePort): void {
+  const { allocated, control, image } = data;
   const device = attachImage(image);
+  const bytes = new Float64Array(allocated);
   const word = new Int32Array(control);
   let failure = '';
   for (;;) {
@@ -39,6 +43,7 @@ export function runFlushLoop({ image, control }: FlushWorkerData, port: MessageP
     let message = '';
     try {
       device.flush();
+      bytes[0] = device.allocatedBytes();
     } catch (error) {
       message = describeError(error);
       if (message !== failure) log(`flush: ${message}`);
@@ -57,10 +62,11 @@ export class FlushTimer {
   /** Rejects when the thread ends by itself. */
   readonly died: Promise<never>;
 
-  constructor(image: ImageDescription) {
+  /** @param allocated one Float64, which is kept up to date with the bytes allocated */
+  constructor(image: ImageDescription, allocated: SharedArrayBuffer) {
     const control = new SharedArrayBuffer(4);
     this.#word = new Int32Array(control);
-    const workerData: FlushWorkerData = { image, control };
+    const workerData: FlushWorkerData = { image, control, allocated };
     this.#worker = new Worker(new URL('./flush-worker.js', import.meta.url), {
       workerData,
       // It closes what the main thread has opened, which Node would warn of.

@@ -4,6 +4,7 @@ import { attachImage, type ImageDescription } from '../block/attach-image.js';
 import { DiskFileSystem } from '../fs/disk-file-system.js';
 import { Exchange } from '../fuse/kernel/exchange.js';
 import { serveConnection } from '../fuse/kernel/serve.js';
+import { RequestCounters } from '../fuse/request-counters.js';
 import { FuseDevice } from '../os/fuse-device.js';
 import { becomeIoFlusher } from '../os/io-flusher.js';
 import { enableDebug, log } from './log.js';
@@ -14,6 +15,9 @@ export interface FuseWorkerData {
   readonly fd: number;
   readonly image: ImageDescription;
   readonly state: SharedArrayBuffer;
+  /** Request counters, and which slot of them is this thread's. */
+  readonly counters: SharedArrayBuffer;
+  readonly slot: number;
   readonly writebackCache: boolean;
   readonly onlyUser: number | undefined;
   readonly backingId: number | undefined;
@@ -28,7 +32,8 @@ const fileSystem = new DiskFileSystem(attachImage(data.image), { ...data, hasUnc
 const postpone = (request: Uint8Array): void => {
   parentPort?.postMessage(request);
 };
-const exchange = new Exchange(fileSystem, { onlyUser, backingId, postpone, log });
+const counters = new RequestCounters(data.counters, data.slot);
+const exchange = new Exchange(fileSystem, { onlyUser, backingId, counters, postpone, log });
 const device = new FuseDevice(data.fd);
 becomeIoFlusher();
 // From here on this thread neither loads nor opens anything, and hears no messages; it may send some.

@@ -12,6 +12,7 @@ import { DiskFileSystem } from '../fs/disk-file-system.js';
 import { connect } from '../fuse/kernel/connect.js';
 import { ProtocolError, type Agreement } from '../fuse/kernel/negotiation.js';
 import { WaitingOpens } from '../fuse/kernel/waiting-opens.js';
+import { RequestCounters } from '../fuse/request-counters.js';
 import type { Transport, TransportOptions } from '../fuse/transport.js';
 import { FuseDevice } from '../os/fuse-device.js';
 import { mountFuse, type FuseMount } from '../os/fuse-mount.js';
@@ -39,6 +40,8 @@ export class TransportUnavailable extends Error {
 export interface KernelTransportOptions extends TransportOptions {
   /** Shared state of the tree. */
   readonly state: SharedArrayBuffer;
+  /** Request counters, with a slot for each thread and one for the main thread. */
+  readonly counters: SharedArrayBuffer;
   readonly workers: number;
   readonly writebackCache: boolean;
   readonly passthrough: boolean;
@@ -100,17 +103,21 @@ async function start(
   const entry = findMount(options.mountpoint);
   const isRaised = entry !== undefined && raiseMountLimits(entry.device);
   debugFacts(agreement, backingId, isRaised, mount.autoUnmount);
-  const data: FuseWorkerData = {
+  const data: Omit<FuseWorkerData, 'slot'> = {
     fd: mount.fd,
     image: image.description,
     state: options.state,
+    counters: options.counters,
     writebackCache: agreement.writebackCache,
     onlyUser: options.options.includes('allow_root') ? process.getuid?.() : undefined,
     backingId,
     debug: options.debug,
   };
-  const waiting = waitingOpens(device, image, data);
-  const threads = Array.from({ length: options.workers }, () => new FuseThread(data, waiting));
+  const waiting = waitingOpens(device, image, { ...data, slot: options.workers });
+  const threads = Array.from(
+    { length: options.workers },
+    (_, slot) => new FuseThread({ ...data, slot }, waiting),
+  );
   await Promise.all(threads.map((thread) => thread.ready));
   const ended = Promise.all(threads.map((thread) => thread.ended)).then(async () => {
     waiting.stop();
@@ -118,15 +125,16 @@ async function start(
     closeSync(mount.fd);
     await mount.release();
   });
-  return { name: 'kernel', ended };
+  return { name: 'kernel', threads: options.workers, passthrough: isPassed, ended };
 }
 
 /** OPENs that wait are answered by this thread, which the state of the tree tells all it needs. */
 function waitingOpens(device: FuseDevice, image: OpenedImage, data: FuseWorkerData): WaitingOpens {
-  const { backingId, onlyUser, state, writebackCache } = data;
+  const { backingId, onlyUser, slot, state, writebackCache } = data;
+  const counters = new RequestCounters(data.counters, slot);
   const options = { state, writebackCache, hasUncachedFiles: true, log };
   const fileSystem = new DiskFileSystem(image.device, options);
-  return new WaitingOpens(device, fileSystem, { onlyUser, backingId, log });
+  return new WaitingOpens(device, fileSystem, { onlyUser, backingId, counters, log });
 }
 
 function debugFacts(

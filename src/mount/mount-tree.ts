@@ -19,12 +19,14 @@ import { modifiedAt } from './overlaid-image.js';
 /**
  * Mounts the tree of `image` over the transport of `request`; `auto` falls back to fuse-native.
  *
+ * @param counters request counters with a slot for each thread of the request and one for this one
  * @throws MountError, with nothing left mounted
  */
 export async function mountTree(
   image: OpenedImage,
   mountpoint: string,
   request: MountRequest,
+  counters: SharedArrayBuffer,
 ): Promise<Transport> {
   const options = {
     mountpoint,
@@ -37,6 +39,7 @@ export async function mountTree(
       mode: initialMode(image.device),
       mtime: modifiedAt(request),
     }),
+    counters,
     workers: request.workers,
     writebackCache: request.writebackCache,
     passthrough: request.passthrough,
@@ -48,7 +51,7 @@ export async function mountTree(
   } catch (error) {
     if (request.transport === 'auto' && error instanceof TransportUnavailable) {
       log(`${describeError(error)}; serving over fuse-native`);
-      return mountTree(image, mountpoint, { ...request, transport: 'libfuse' });
+      return mountTree(image, mountpoint, { ...request, transport: 'libfuse' }, counters);
     }
     // An option that libfuse refuses, or a helper that dies, fails after the kernel has mounted.
     if (findMount(mountpoint)?.type === 'fuse.vmdkfs') await unmount(mountpoint, true);
@@ -59,7 +62,10 @@ export async function mountTree(
 
 async function mountOverLibfuse(
   image: OpenedImage,
-  options: TransportOptions & { readonly state: SharedArrayBuffer },
+  options: TransportOptions & {
+    readonly state: SharedArrayBuffer;
+    readonly counters: SharedArrayBuffer;
+  },
 ): Promise<Transport> {
   const fileSystem = new DiskFileSystem(image.device, {
     state: options.state,

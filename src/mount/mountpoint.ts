@@ -2,7 +2,7 @@
 import { describeError } from '../errno.js';
 import { accessSync, constants, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve, sep } from 'node:path';
-import { findMount } from '../os/mount-table.js';
+import { findMount, type MountEntry } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
 import { MountError } from './mount-error.js';
 
@@ -115,6 +115,19 @@ export function mountpointPath(path: string): string {
   } catch {
     return absolute; // there is no such path, and so no mount
   }
+}
+
+/**
+ * The vmdkfs mount at `path`, found without touching it.
+ *
+ * @throws MountError when something else is mounted there, or nothing
+ */
+export function mountedImage(path: string): MountEntry {
+  const mountpoint = mountpointPath(path);
+  const entry = findMount(mountpoint);
+  if (entry?.type === 'fuse.vmdkfs') return entry;
+  const other = entry === undefined ? '' : `, but ${entry.source} (${entry.type}) is`;
+  throw new MountError(`${mountpoint}: no vmdkfs image is mounted there${other}`);
 }
 
 /** @throws MountError when there is no usable /dev/fuse */

@@ -14,18 +14,20 @@ import { describeError } from '../errno.js';
 import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OpenedImage } from '../block/open-image.js';
+import { newRequestCounters } from '../fuse/request-counters.js';
 import type { Transport } from '../fuse/transport.js';
 import { exitNow } from '../os/exit.js';
 import { findMount } from '../os/mount-table.js';
 import { mountHolders } from '../os/mount-holders.js';
 import { askToBeSpared } from '../os/oom-score.js';
 import { unmount } from '../os/unmount.js';
-import { ControlServer } from './control-socket.js';
+import { ControlServer, type Answers } from './control-socket.js';
 import { FlushTimer } from './flush-timer.js';
 import { forgetLastWords } from './last-words.js';
 import { debugLog, enableDebug, log } from './log.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
+import { statusReader } from './mount-status.js';
 import { assertAnswers, mountTree } from './mount-tree.js';
 import { assertOutside, checkFuseDevice, checkMountpoint, clearDeadMount } from './mountpoint.js';
 import { openRequested } from './overlaid-image.js';
@@ -129,6 +131,8 @@ class Session {
   readonly #transport: Transport;
   readonly #control: ControlServer | undefined;
   readonly #pidFile: PidFile | undefined;
+  /** Kept up to date by the flush thread, see `SharedStatus`. */
+  readonly #allocated: SharedArrayBuffer;
   #timer: FlushTimer | undefined;
   #isEnding = false;
   #isSignalled = false;
@@ -140,12 +144,14 @@ class Session {
     transport: Transport,
     control: ControlServer | undefined,
     pidFile: PidFile | undefined,
+    allocated: SharedArrayBuffer,
   ) {
     this.#image = image;
     this.#mountpoint = mountpoint;
     this.#transport = transport;
     this.#control = control;
     this.#pidFile = pidFile;
+    this.#allocated = allocated;
   }
 
   static async start(
@@ -154,7 +160,12 @@ class Session {
     request: MountRequest,
     pidFile: PidFile | undefined,
   ): Promise<Session> {
-    const transport = await mountTree(image, mountpoint, request);
+    const shared = {
+      counters: newRequestCounters(request.workers + 1),
+      allocated: new SharedArrayBuffer(8),
+    };
+    new Float64Array(shared.allocated)[0] = image.device.allocatedBytes();
+    const transport = await mountTree(image, mountpoint, request, shared.counters);
     // Nobody may be waiting for this when it rejects.
     transport.ended.catch(() => undefined);
     try {
@@ -168,8 +179,10 @@ class Session {
       await Promise.race([transport.ended.catch(() => undefined), sleep(END_MS)]);
       throw error;
     }
-    const control = await listen(mountpoint);
-    const session = new Session(image, mountpoint, transport, control, pidFile);
+    const status = statusReader(image, request, transport, shared);
+    const control = await listen(mountpoint, { status });
+    const { allocated } = shared;
+    const session = new Session(image, mountpoint, transport, control, pidFile, allocated);
     debug('%s is mounted on %s over %s', request.image, mountpoint, transport.name);
     return session;
   }
@@ -225,7 +238,7 @@ class Session {
   }
 
   #startTimer(): void {
-    this.#timer = new FlushTimer(this.#image.description);
+    this.#timer = new FlushTimer(this.#image.description, this.#allocated);
     this.#timer.died.catch((error: unknown) => {
       log(`${describeError(error)}; unmounting`);
       this.#end();
@@ -290,14 +303,16 @@ class Session {
   }
 }
 
-async function listen(mountpoint: string): Promise<ControlServer | undefined> {
+async function listen(mountpoint: string, answers: Answers): Promise<ControlServer | undefined> {
   const entry = findMount(mountpoint);
   if (entry === undefined) return undefined;
   try {
-    return await ControlServer.listen(entry.device);
+    return await ControlServer.listen(entry.device, answers);
   } catch (error) {
     const reason = describeError(error);
-    log(`${reason}; vmdkfs unmount cannot wait for the image to be closed`);
+    log(
+      `${reason}; vmdkfs unmount cannot wait for the image to be closed, and nobody can ask for counters`,
+    );
     return undefined;
   }
 }

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openImage, type OpenedImage } from '../../src/block/open-image.js';
 import { newDiskState } from '../../src/fs/disk-state.js';
+import { newRequestCounters } from '../../src/fuse/request-counters.js';
 import type * as KernelTransport from '../../src/mount/kernel-transport.js';
 import { markedFlat } from '../helpers/disks.js';
 import { newImage } from '../helpers/images.js';
@@ -112,6 +113,7 @@ describe.skipIf(isAbsent)('a serving thread that dies', () => {
     return mountKernel(image, {
       ...{ mountpoint, fsname: 'test', readOnly: false, options: [], state },
       ...{ workers: 2, writebackCache: false, passthrough: false, debug: false },
+      counters: newRequestCounters(2),
     });
   }
 

@@ -24,6 +24,9 @@ const { mountFuse } = await import(join(dist, 'os/fuse-mount.js'));
 const { DISCONNECTED, FuseDevice } = await import(join(dist, 'os/fuse-device.js'));
 const { connect } = await import(join(dist, 'fuse/kernel/connect.js'));
 const { Exchange } = await import(join(dist, 'fuse/kernel/exchange.js'));
+const { newRequestCounters, RequestCounters } = await import(
+  join(dist, 'fuse/request-counters.js')
+);
 
 const ROOT = 1;
 const OPCODE_OFFSET = 4;
@@ -176,7 +179,12 @@ const device = new FuseDevice((await mountFuse(request)).fd);
 connect(device, { writebackCache: false, passthrough: false });
 const log = (message) => process.stderr.write(`${message}\n`);
 const storage = new Storage();
-const exchange = new Exchange(storage, { onlyUser: undefined, backingId: undefined, log });
+const exchange = new Exchange(storage, {
+  onlyUser: undefined,
+  backingId: undefined,
+  counters: new RequestCounters(newRequestCounters(1), 0),
+  log,
+});
 writeSync(1, 'ready\n');
 for (;;) {
   const length = device.receive(exchange.request);

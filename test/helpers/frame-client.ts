@@ -20,6 +20,7 @@ import {
 import { Exchange } from '../../src/fuse/kernel/exchange.js';
 import { Opcode } from '../../src/fuse/kernel/opcodes.js';
 import type { FileSystem } from '../../src/fuse/file-system.js';
+import { newRequestCounters, RequestCounters } from '../../src/fuse/request-counters.js';
 import type { NumberField } from '../../src/binary/struct.js';
 
 /** A reply: 0 or a negative errno, and what follows the header. */
@@ -39,6 +40,7 @@ export class FrameClient {
       onlyUser: undefined,
       backingId: undefined,
       postpone: undefined,
+      counters: new RequestCounters(newRequestCounters(1), 0),
       log: () => undefined,
     });
   }

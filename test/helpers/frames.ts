@@ -11,6 +11,7 @@ import { openImage } from '../../src/block/open-image.js';
 import { DiskFileSystem, initialMode } from '../../src/fs/disk-file-system.js';
 import { newDiskState } from '../../src/fs/disk-state.js';
 import type { FileSystem } from '../../src/fuse/file-system.js';
+import { newRequestCounters, RequestCounters } from '../../src/fuse/request-counters.js';
 import { Exchange, type ExchangeSettings } from '../../src/fuse/kernel/exchange.js';
 import { tempFolder } from './temp-folder.js';
 
@@ -35,6 +36,7 @@ export function exchangeOver(
     onlyUser: undefined,
     backingId: undefined,
     postpone: undefined,
+    counters: new RequestCounters(newRequestCounters(1), 0),
     log,
     ...settings,
   });

@@ -16,6 +16,7 @@ import {
   WriteOut,
 } from './abi.js';
 import type { Exchange } from './exchange.js';
+import { requestKind } from '../request-counters.js';
 import { OpenFlag } from './opcodes.js';
 import { NO_REPLY } from './result.js';
 
@@ -26,6 +27,10 @@ const READ_SIZE = ReadIn.size;
 const WRITE_OFFSET = WriteIn.offset;
 const WRITE_SIZE = WriteIn.size;
 const WRITE_MINIMUM = InHeader.byteLength + WriteIn.byteLength;
+
+const READ = requestKind('read');
+const WRITE = requestKind('write');
+const FALLOCATE = requestKind('fallocate');
 
 /**
  * OPEN. A handle has for its number what the kernel may do with the pages of the file. One that has
@@ -74,7 +79,9 @@ export function read(exchange: Exchange): number {
   const size = READ_SIZE.get(requestView, BODY);
   const offset = READ_OFFSET.get(requestView, BODY);
   if (size > payload.length) return -Errno.EINVAL;
-  return fileSystem.read(nodeid, payload, size, offset);
+  const result = fileSystem.read(nodeid, payload, size, offset);
+  if (result > 0) exchange.settings.counters.addBytes(READ, result);
+  return result;
 }
 
 /** WRITE. */
@@ -85,6 +92,7 @@ export function write(exchange: Exchange): number {
   const offset = WRITE_OFFSET.get(requestView, BODY);
   const result = fileSystem.write(nodeid, writeData, size, offset);
   if (result < 0) return result;
+  exchange.settings.counters.addBytes(WRITE, result);
   WriteOut.size.set(exchange.replyView, PAYLOAD, result);
   WriteOut.padding.set(exchange.replyView, PAYLOAD, 0);
   return WriteOut.byteLength;
@@ -101,7 +109,9 @@ export function fallocate(exchange: Exchange): number {
   const mode = FallocateIn.mode.get(view, BODY);
   const offset = FallocateIn.offset.get(view, BODY);
   const length = FallocateIn.length.get(view, BODY);
-  return exchange.fileSystem.fallocate(exchange.nodeid, mode, offset, length);
+  const result = exchange.fileSystem.fallocate(exchange.nodeid, mode, offset, length);
+  if (result === 0) exchange.settings.counters.addBytes(FALLOCATE, length);
+  return result;
 }
 
 /** LSEEK: SEEK_DATA and SEEK_HOLE; the kernel does the others by itself. */

@@ -11,6 +11,7 @@ import { viewOf } from '../../binary/struct.js';
 import { describeError, Errno, toErrno } from '../../errno.js';
 import { allocatePinned, pinnedTail } from '../../os/pinned-memory.js';
 import type { FileSystem } from '../file-system.js';
+import { requestKind, type RequestCounters } from '../request-counters.js';
 import { InHeader, OpenIn, OpenOut, OutHeader, PAYLOAD, WriteIn } from './abi.js';
 import { REQUEST_BYTES_MAX, REQUEST_LENGTH_MAX } from './negotiation.js';
 import { operationOf, type Operation } from './operations.js';
@@ -31,6 +32,9 @@ const { len, nodeid, opcode, uid } = InHeader;
 /** A byte order mark is a part of a name like any other. */
 const NAMES = new TextDecoder('utf-8', { ignoreBOM: true });
 
+/** What requests are counted as that nobody knows. */
+const UNKNOWN_KIND = requestKind('other');
+
 const debug = createDebug('vmdkfs:fuse');
 
 /** How a connection is served. */
@@ -44,6 +48,8 @@ export interface ExchangeSettings {
    * can wait.
    */
   readonly postpone: ((request: Uint8Array) => void) | undefined;
+  /** The counters of this thread. */
+  readonly counters: RequestCounters;
   /** Told of failures that are ours. */
   readonly log: (message: string) => void;
 }
@@ -92,10 +98,14 @@ export class Exchange {
     this.length = length;
     this.nodeid = nodeid.get(view, 0);
     const operation = operationOf(opcode.get(view, 0));
-    const isTraced = debug.enabled;
-    const begin = isTraced ? performance.now() : 0;
+    const started = performance.now();
     const result = this.#serve(operation);
-    if (isTraced) debug('%s', requestLine(view, result, performance.now() - begin));
+    const took = performance.now() - started;
+    if (debug.enabled) debug('%s', requestLine(view, result, took));
+    // One that was put aside is counted when it is served.
+    if (result === NO_REPLY && operation?.isSilent !== true) return 0;
+    const hasFailed = result < 0 && result !== NO_REPLY;
+    this.settings.counters.add(operation?.kind ?? UNKNOWN_KIND, hasFailed, took);
     return result === NO_REPLY ? 0 : this.finish(result);
   }
 

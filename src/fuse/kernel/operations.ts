@@ -21,11 +21,14 @@ import { getattr, lookup, setattr, statfs } from './attribute-operations.js';
 import { fallocate, fsync, lseek, open, read, release, write } from './data-operations.js';
 import { opendir, readdir, readdirplus } from './directory-operations.js';
 import type { Exchange } from './exchange.js';
+import { requestKind } from '../request-counters.js';
 import { Opcode } from './opcodes.js';
 import { NO_REPLY } from './result.js';
 
 export interface Operation {
   readonly name: string;
+  /** What it is counted as, see `request-counters.ts`. */
+  readonly kind: number;
   /** Shortest valid request, header included, in bytes. */
   readonly minimum: number;
   /** Whether the kernel expects no reply. */
@@ -51,6 +54,7 @@ function define(
 ): void {
   OPERATIONS[Opcode[name]] = {
     name,
+    kind: requestKind(name === 'READDIRPLUS' ? 'readdir' : name.toLowerCase()),
     minimum: InHeader.byteLength + body,
     isSilent: traits.isSilent === true,
     needsHandle: traits.needsHandle === true,

@@ -6,7 +6,9 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { escapeName } from '../../os/fuse-mount.js';
 import { closeOnExec } from '../../os/inherited-descriptors.js';
 import type { FileSystem } from '../file-system.js';
+import { RequestCounters } from '../request-counters.js';
 import type { Transport, TransportOptions } from '../transport.js';
+import { countedOperations } from './counted-operations.js';
 import { loadFuseNative } from './fuse-native.js';
 import { operationsFor } from './operations.js';
 
@@ -38,7 +40,7 @@ export function libfuseOptions(options: TransportOptions): string {
  */
 export async function mountLibfuse(
   fileSystem: FileSystem,
-  options: TransportOptions,
+  options: TransportOptions & { readonly counters: SharedArrayBuffer },
 ): Promise<Transport> {
   if (Buffer.byteLength(options.mountpoint) > NATIVE_STRING_MAX) {
     throw new Error(`mountpoint path is longer than ${NATIVE_STRING_MAX} bytes`);
@@ -51,9 +53,9 @@ export async function mountLibfuse(
   }
   const before = new Set(fuseDescriptors());
   // Without a timeout: a slow disk must not turn into ETIMEDOUT.
-  const fuse = new ConfiguredFuse(options.mountpoint, operationsFor(fileSystem), {
-    timeout: false,
-  });
+  const counters = new RequestCounters(options.counters, 0);
+  const operations = countedOperations(operationsFor(fileSystem), counters);
+  const fuse = new ConfiguredFuse(options.mountpoint, operations, { timeout: false });
   await new Promise<void>((resolve, reject) => {
     fuse.mount((error) => {
       if (error === null) resolve();
@@ -63,7 +65,7 @@ export async function mountLibfuse(
   const descriptors = fuseDescriptors().filter((fd) => !before.has(fd));
   // A program of ours that has the connection keeps it alive, also when it is the one that waits.
   for (const fd of descriptors) closeOnExec(fd);
-  return { name: 'libfuse', ended: closed(descriptors) };
+  return { name: 'libfuse', threads: 1, passthrough: false, ended: closed(descriptors) };
 }
 
 /**
