@@ -88,6 +88,13 @@ const RUNS: Readonly<Record<string, Run>> = {
     needs: [],
     outputs: async () => [await output('commit', await writtenChild())],
   },
+  convert: {
+    needs: [],
+    outputs: async () => {
+      const image = await writtenImage();
+      return [await output('convert', image, join(image, '..', 'out.vmdk'))];
+    },
+  },
   diff: {
     needs: [],
     outputs: async () => [await output('diff', await writtenChild())],
