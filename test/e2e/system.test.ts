@@ -2,13 +2,16 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { newImage } from '../helpers/images.js';
 import { mountImage } from '../helpers/mounted.js';
 import { processesWith } from '../helpers/processes.js';
 import { isMissing } from '../helpers/requirements.js';
 import { CLI, run, type Outcome } from '../helpers/run.js';
 import { tempFolder } from '../helpers/temp-folder.js';
+
+// At the lowest priority on a busy machine a single command takes many seconds.
+vi.setConfig({ testTimeout: 240_000 });
 
 /**
  * Runs a script where /usr/local/bin has nothing but links to vmdkfs and node, as README says to
@@ -22,7 +25,7 @@ function withLinks(script: string, ...args: readonly string[]): Promise<Outcome>
     'shift 2',
   ];
   const whole = [...links, script].join('\n');
-  const line = ['50', 'unshare', '-m', 'sh', '-euc', whole, 'sh', CLI, process.execPath, ...args];
+  const line = ['200', 'unshare', '-m', 'sh', '-euc', whole, 'sh', CLI, process.execPath, ...args];
   // Only what mount(8) and systemd give to the programs that they start.
   return run('timeout', line, { env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } });
 }

@@ -35,6 +35,6 @@ export class Datagrams {
 
   /** Waits for a datagram with `text` in it. */
   async waitFor(text: string): Promise<void> {
-    await until(`${text} came in`, 30_000, () => this.text.includes(text));
+    await until(`${text} came in`, 90_000, () => this.text.includes(text));
   }
 }

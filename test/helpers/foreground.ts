@@ -57,7 +57,7 @@ export async function serveInForeground(
     if (isMountedAt(mountpoint)) await run('fusermount3', ['-q', '-u', '-z', '--', mountpoint]);
     child.kill('SIGKILL');
   });
-  await until('the mount is there', 20_000, () => {
+  await until('the mount is there', 120_000, () => {
     if (!server.isRunning) throw new Error(`the server ended: ${server.stderr}`);
     return isMountedAt(mountpoint);
   });
