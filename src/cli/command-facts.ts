@@ -71,6 +71,7 @@ const KINDS: Readonly<Record<string, ValueKind>> = {
   name: 'word',
   out: 'file',
   parent: 'image',
+  seconds: 'word',
   shell: 'word',
   size: 'word',
   type: 'word',
