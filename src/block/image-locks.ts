@@ -8,6 +8,7 @@
  * A reader lets nobody write. VMware marks its disks with a folder NAME.lck beside them.
  */
 import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describeError } from '../errno.js';
 import { isByteLocked, lockByte } from '../os/file-lock.js';
 import { libc } from '../os/libc.js';
@@ -69,6 +70,27 @@ export function lockFiles(uses: readonly FileToLock[], notices: string[]): void 
   }
 }
 
+/** How other programs have a file open, as far as they say so. */
+export interface FileUse {
+  readonly by: 'reader' | 'writer' | undefined;
+  /** The mark that VMware has left for it: a path. */
+  readonly vmwareMark: string | undefined;
+}
+
+/** Looks how others use a file, without taking a lock; where there are no locks nobody says so. */
+export function useOf({ fd, path }: Pick<OpenedFile, 'fd' | 'path'>): FileUse {
+  return { by: usedBy(fd, path), vmwareMark: vmwareMark(path) };
+}
+
+function usedBy(fd: number, path: string): FileUse['by'] {
+  try {
+    if (isByteLocked(fd, USED + WRITE, path)) return 'writer';
+    return isByteLocked(fd, USED + CONSISTENT_READ, path) ? 'reader' : undefined;
+  } catch {
+    return undefined; // neither locks on this file system, nor a C library that can be called
+  }
+}
+
 /** One use of each file, for writing where one of its uses is: two of ours would meet each other. */
 function once(uses: readonly FileToLock[]): FileToLock[] {
   const files = new Map<string, FileToLock>();
@@ -102,10 +124,9 @@ function lock({ fd, path }: FileToLock['file'], used: readonly number[]): boolea
  * @throws VmdkError VMDK_IN_USE where it is to be written; else there is a notice
  */
 export function respectVmware(path: string, isWritten: boolean, notices: string[]): void {
-  const folder = `${path}.lck`;
-  const [mark] = entriesOf(folder).filter((name) => name.endsWith('.lck'));
+  const mark = vmwareMark(path);
   if (mark === undefined) return;
-  const what = `VMware has marked it as in use (${folder}/${mark})`;
+  const what = `VMware has marked it as in use (${mark})`;
   if (!isWritten) {
     notices.push(`${path}: ${what}; what is read may be changing`);
     return;
@@ -113,8 +134,15 @@ export function respectVmware(path: string, isWritten: boolean, notices: string[
   throw new VmdkError(
     'VMDK_IN_USE',
     path,
-    `${what}; shut the machine down, or where none has it open any more, remove the folder ${folder}; -o ro mounts it beside`,
+    `${what}; shut the machine down, or where none has it open any more, remove the folder ${dirname(mark)}; -o ro mounts it beside`,
   );
+}
+
+/** The mark of VMware for the file at `path`. */
+function vmwareMark(path: string): string | undefined {
+  const folder = `${path}.lck`;
+  const name = entriesOf(folder).find((each) => each.endsWith('.lck'));
+  return name === undefined ? undefined : join(folder, name);
 }
 
 function entriesOf(folder: string): string[] {

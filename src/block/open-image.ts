@@ -12,7 +12,7 @@ import type { CheckedExtent } from './checked-extent.js';
 import { HostSource, type FileSource } from './file-source.js';
 import { newGrainCache } from './grain-cache.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
-import { lockFiles, type FileToLock } from './image-locks.js';
+import { lockFiles, useOf, type FileToLock, type FileUse } from './image-locks.js';
 import type { ExtentDescription, LayerDescription } from './image-layer.js';
 import { newLayerState } from './layer-state.js';
 import { openChain } from './open-chain.js';
@@ -59,6 +59,8 @@ export interface LayerFacts {
   readonly size: number;
   readonly descriptor: Descriptor;
   readonly isUnclean: boolean;
+  /** How other programs have it open. */
+  readonly use: FileUse;
   readonly extents: readonly ExtentFacts[];
 }
 
@@ -189,7 +191,8 @@ function factsOf(layer: OpenedLayer): LayerFacts {
       allocated: Number.isFinite(allocated) ? allocated : line.size,
     };
   });
-  return { path, size, descriptor, isUnclean, extents: facts };
+  const use = useOf(layer.descriptorFile.file);
+  return { path, size, descriptor, isUnclean, use, extents: facts };
 }
 
 /** All files of a chain, with how they are used. */

@@ -10,6 +10,7 @@ import {
 } from '../block/open-image.js';
 import { formatCid } from '../vmdk/cid.js';
 import { formatSize } from './size.js';
+import { describePartitions, formatPartitions, type PartitionsInfo } from './partitions.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain, print } from './output.js';
 
@@ -23,7 +24,7 @@ export function addInfoCommand(program: Command): void {
     .command('info')
     .summary('show what an image is made of')
     .description(
-      'Show size, subformat, extents and parents of an image, and the disks in an OVA. The image is only read.',
+      'Show size, subformat, extents and parents of an image, its partitions with the commands that mount them, who has it in use, and the disks in an OVA. The image is only read.',
     )
     .argument('<image>', 'the VMDK file, the descriptor of a split disk, or an OVA')
     .option('--json', 'print JSON')
@@ -49,15 +50,17 @@ function info(path: string, flags: InfoFlags): void {
 function describeDisk(path: string, options: OpenOptions): ImageInfo {
   const image = openImage(path, options);
   try {
-    for (const notice of image.notices) complain(`vmdkfs: ${notice}`);
-    return describe(path, image.disk ?? null, image);
+    const notices = [...image.notices];
+    const info = describe(path, image.disk ?? null, image, notices);
+    complain(...notices.map((notice) => `vmdkfs: ${printable(notice)}`));
+    return info;
   } finally {
     image.device.close();
   }
 }
 
 /** The JSON shape; sizes in bytes. */
-interface ImageInfo {
+interface ImageInfo extends PartitionsInfo {
   readonly image: string;
   /** The name of the disk in the archive that the image is; null for any other image. */
   readonly disk: string | null;
@@ -74,6 +77,10 @@ interface LayerInfo {
   readonly parentCid: string | null;
   readonly size: number;
   readonly uncleanShutdown: boolean;
+  /** How another program (a mount, or QEMU) has it open. */
+  readonly inUseBy: 'reader' | 'writer' | null;
+  /** The path of the mark that VMware has left for it. */
+  readonly vmwareMark: string | null;
   readonly extents: readonly ExtentInfo[];
 }
 
@@ -87,12 +94,18 @@ interface ExtentInfo {
   readonly fileAllocated: number;
 }
 
-function describe(path: string, disk: string | null, image: OpenedImage): ImageInfo {
+function describe(
+  path: string,
+  disk: string | null,
+  image: OpenedImage,
+  notices: string[],
+): ImageInfo {
   return {
     image: path,
     disk,
     size: image.device.size,
     allocated: image.device.allocatedBytes(),
+    ...describePartitions(image.device, notices),
     chain: image.chain.map(describeLayer),
   };
 }
@@ -106,6 +119,8 @@ function describeLayer(layer: LayerFacts): LayerInfo {
     parentCid: parentCid === undefined ? null : formatCid(parentCid),
     size: layer.size,
     uncleanShutdown: layer.isUnclean,
+    inUseBy: layer.use.by ?? null,
+    vmwareMark: layer.use.vmwareMark ?? null,
     extents: layer.extents.map(({ allocated, line, path }) => ({
       access: line.access,
       type: line.type,
@@ -131,15 +146,23 @@ function formatDisk(info: ImageInfo, number: number, count: number): string[] {
     `size:       ${formatSize(info.size)}`,
     `allocated:  ${formatSize(info.allocated)}`,
     ...(first === undefined ? [] : formatLayer(first)),
+    ...formatPartitions(info),
     ...parents.flatMap((parent) => ['', `parent:     ${parent.file}`, ...formatLayer(parent)]),
   ];
 }
+
+const USES = {
+  reader: 'another program (a mount, or QEMU) reads it',
+  writer: 'another program (a mount, or QEMU) has it open for writing',
+} as const;
 
 function formatLayer(layer: LayerInfo): string[] {
   const parent = layer.parentCid === null ? '' : `, parent CID ${layer.parentCid}`;
   return [
     `CID:        ${layer.cid ?? 'none'}${parent}`,
     ...(layer.uncleanShutdown ? ['state:      was not closed cleanly'] : []),
+    ...(layer.inUseBy === null ? [] : [`in use:     ${USES[layer.inUseBy]}`]),
+    ...(layer.vmwareMark === null ? [] : [`in use:     marked by VMware (${layer.vmwareMark})`]),
     ...layer.extents.map((extent) => {
       const file = extent.file === null ? '' : ` ${extent.file}`;
       const offset = extent.fileOffset === 0 ? '' : ` at byte ${extent.fileOffset}`;

@@ -1,0 +1,123 @@
+/** What `vmdkfs info` says of partitions and of who uses an image; text and JSON. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { openImage } from '../../src/block/open-image.js';
+import { newImage } from '../helpers/images.js';
+import { mountImage } from '../helpers/mounted.js';
+import { putDosTable, putGpt } from '../helpers/partition-tables.js';
+import { isMissing } from '../helpers/requirements.js';
+import { vmdkfs } from '../helpers/run.js';
+
+const MIB = 1024 * 1024;
+
+let image: string;
+
+beforeEach(async () => {
+  image = await newImage('8M');
+});
+
+/** Puts `disk`, what the image is to hold, into it. */
+function fill(disk: Buffer): void {
+  const { device } = openImage(image, { readOnly: false });
+  device.write(disk, 0, disk.length, 0);
+  device.close();
+}
+
+async function info(...args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+  const { code, ...output } = await vmdkfs('info', image, ...args);
+  expect(code).toBe(0);
+  return output;
+}
+
+describe('partitions', () => {
+  test('of a DOS table are shown with what mounts them', async () => {
+    const disk = Buffer.alloc(8 * MIB);
+    putDosTable(disk, 0, [
+      { type: 0x83, start: 2048, sectors: 4096, indicator: 0x80 },
+      { type: 0x05, start: 8192, sectors: 8192 },
+      { type: 0x99, start: 6144, sectors: 5000 },
+    ]);
+    putDosTable(disk, 8192, [{ type: 0x07, start: 2048, sectors: 2048 }]);
+    fill(disk);
+    const { stderr, stdout } = await info();
+    expect(stderr).toBe('vmdkfs: partition table: partitions 3 and 5 overlap\n');
+    expect(stdout.slice(stdout.indexOf('partitions:')).split('\n')).toEqual([
+      'partitions: DOS, MNT being where the image is mounted',
+      '    1:  Linux, 2 MiB (2097152 bytes) at byte 1048576, bootable',
+      '        mount -o loop MNT/p1.raw DIR',
+      '        mount -o loop,offset=1048576,sizelimit=2097152 MNT/disk.raw DIR',
+      '    2:  Extended, 4 MiB (4194304 bytes) at byte 4194304',
+      '    3:  unknown (0x99), 2.441 MiB (2560000 bytes) at byte 3145728',
+      '        mount -o loop MNT/p3.raw DIR',
+      '        mount -o loop,offset=3145728,sizelimit=2560000 MNT/disk.raw DIR',
+      '    5:  HPFS/NTFS/exFAT, 1 MiB (1048576 bytes) at byte 5242880',
+      '        mount -o loop MNT/p5.raw DIR',
+      '        mount -o loop,offset=5242880,sizelimit=1048576 MNT/disk.raw DIR',
+      '',
+    ]);
+    const json = JSON.parse((await info('--json')).stdout) as unknown;
+    expect(json).toMatchObject({
+      partitionTable: 'dos',
+      partitions: [
+        { number: 1, start: MIB, size: 2 * MIB, type: '0x83', bootable: true, file: 'p1.raw' },
+        { number: 2, typeName: 'Extended', label: null, bootable: false, file: null },
+        { number: 3, file: 'p3.raw' },
+        { number: 5, file: 'p5.raw' },
+      ],
+    });
+  });
+
+  test('of a GPT are shown with their labels, and control characters not at all', async () => {
+    const disk = Buffer.alloc(8 * MIB);
+    const type = '0FC63DAF-8483-4772-8E79-3D69D8477DE4';
+    putGpt(disk, [{ number: 3, type, first: 2048, last: 4095, label: 'my \u001b[31m root' }]);
+    disk[512] = 0;
+    fill(disk);
+    const { stderr, stdout } = await info();
+    expect(stderr).toBe(
+      'vmdkfs: partition table: the first GPT is damaged; the one at the end of the disk is used\n',
+    );
+    expect(stdout).toContain(
+      '\n    3:  Linux filesystem, "my \\u001b[31m root", 1 MiB (1048576 bytes) at byte 1048576\n',
+    );
+    expect(JSON.parse((await info('--json')).stdout)).toMatchObject({
+      partitionTable: 'gpt',
+      partitions: [{ number: 3, type, label: 'my \u001b[31m root' }],
+    });
+  });
+
+  test('are not mentioned where there is no table', async () => {
+    expect((await info()).stdout).not.toContain('partitions');
+    expect(JSON.parse((await info('--json')).stdout)).toMatchObject({
+      partitionTable: null,
+      partitions: [],
+    });
+  });
+});
+
+describe('the use of an image', () => {
+  const useOf = async (): Promise<unknown> =>
+    (JSON.parse((await info('--json')).stdout) as { chain: unknown[] }).chain[0];
+
+  test.skipIf(isMissing('use by a mount', 'fuse'))('by a mount is shown', async () => {
+    expect(await useOf()).toMatchObject({ inUseBy: null, vmwareMark: null });
+    expect((await info()).stdout).not.toContain('in use');
+    const writing = await mountImage(image);
+    expect(await useOf()).toMatchObject({ inUseBy: 'writer' });
+    expect((await info()).stdout).toMatch(/^in use: {5}another program .* for writing$/m);
+    await writing.unmount();
+    const reading = await mountImage(image, '-o', 'ro');
+    expect(await useOf()).toMatchObject({ inUseBy: 'reader' });
+    expect((await info()).stdout).toMatch(/^in use: {5}another program .* reads it$/m);
+    await reading.unmount();
+    expect(await useOf()).toMatchObject({ inUseBy: null });
+  });
+
+  test('by VMware is shown as its mark', async () => {
+    mkdirSync(`${image}.lck`);
+    writeFileSync(join(`${image}.lck`, 'M12345.lck'), '');
+    expect(await useOf()).toMatchObject({ vmwareMark: join(`${image}.lck`, 'M12345.lck') });
+    expect((await info()).stdout).toMatch(/^in use: {5}marked by VMware \(.*M12345\.lck\)$/m);
+  });
+});
