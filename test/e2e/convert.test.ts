@@ -241,6 +241,7 @@ describe('a conversion that does not come to its end', () => {
       expect(await ended).toBe(signal);
       expect(readdirSync(folder)).toEqual(['plain.raw']);
     },
+    180_000,
   );
 
   test('leaves what it was to replace as it was, whether interrupted or killed', async () => {
@@ -255,7 +256,7 @@ describe('a conversion that does not come to its end', () => {
     }
     // What a kill left is in nobody's way.
     expect((await vmdkfs('convert', out, join(folder, 'next.vmdk'))).code).toBe(0);
-  });
+  }, 180_000);
 
   test
     .skipIf(isMissing('a conversion past a limit', 'prlimit'))
