@@ -95,7 +95,17 @@ function closeLayer(files: OpenedFiles, { descriptorFile, extents }: OpenedLayer
   for (const { file } of extents) if (file !== undefined) files.close(file);
 }
 
-function assertCanBeEmptied({ path, readOnlyReason }: OpenedLayer): void {
+function assertCanBeEmptied({ descriptor, extents, path, readOnlyReason }: OpenedLayer): void {
+  const isTracked = extents.some(
+    ({ description }) => isChecked(description) && description.untrack !== undefined,
+  );
+  if (isTracked || descriptor.changeTrackPath !== undefined) {
+    throw new VmdkError(
+      'VMDK_READ_ONLY',
+      path,
+      'its changes are tracked for incremental backups, and that is not ended by merging it; end it with a write to its disk, mounted with --drop-change-tracking, and merge it then',
+    );
+  }
   if (readOnlyReason === undefined) return;
   throw new VmdkError(
     'VMDK_READ_ONLY',

@@ -65,8 +65,7 @@ function emptyHosted(extent: SparseExtentDescription, file: HostFile): void {
     const end = metadata[index + 1] ?? 0;
     if (end > start) file.punch(start, end - start);
   }
-  write(file, Uint8Array.of(0), unclean);
-  file.sync();
+  closeCleanly(extent, file);
 }
 
 /** Where the copies of all tables are of which at least one leads somewhere. */
@@ -101,8 +100,7 @@ function emptyCowd(extent: SparseExtentDescription, file: HostFile): void {
   const end = alignUp(offset + length, SECTOR_BYTES);
   write(file, u32Bytes(end / SECTOR_BYTES), freeSector.offset);
   cutOff(file, end);
-  write(file, u32Bytes(0), uncleanShutdown.offset);
-  file.sync();
+  closeCleanly(extent, file);
 }
 
 function emptySeSparse(tableCount: number, file: HostFile, header: SeSparseHeader): void {
@@ -118,6 +116,12 @@ function emptySeSparse(tableCount: number, file: HostFile, header: SeSparseHeade
   );
   if (isLast) cutOff(file, grains.offset);
   else file.punch(grains.offset, grains.length);
+  file.sync();
+}
+
+/** The extent was closed, unless something of a crash stays. */
+function closeCleanly({ lastWrites }: SparseExtentDescription, file: HostFile): void {
+  for (const { bytes, position } of lastWrites) write(file, bytes, position);
   file.sync();
 }
 

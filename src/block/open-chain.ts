@@ -39,7 +39,7 @@ export function openChain(
     if (child !== undefined) {
       assertNoLoop(chain, child, layer);
       checkCid(child, layer, policy, notices);
-      assertNoMerge(child, layer, policy);
+      checkMerge(child, layer, policy, notices);
     }
     chain.push(layer);
     next = (child === undefined ? parent : undefined) ?? findParent(layer);
@@ -74,13 +74,22 @@ export function noParent(path: string): VmdkError {
  * Where a merge was cut off between the two CIDs the next write to the child would change its own,
  * and with it what says that the parent's is right.
  */
-function assertNoMerge(child: OpenedLayer, parent: OpenedLayer, policy: OpenPolicy): void {
-  if (child.readOnlyReason !== undefined || policy.isMerge === true) return;
-  if (!isMergeCutOff(child, parent)) return;
+function checkMerge(
+  child: OpenedLayer,
+  parent: OpenedLayer,
+  policy: OpenPolicy,
+  notices: string[],
+): void {
+  if (policy.isMerge === true || !isMergeCutOff(child, parent)) return;
+  const what = `merging it into ${parent.path} was cut off`;
+  if (child.readOnlyReason !== undefined) {
+    notices.push(`${child.path}: ${what}; the disk is right, and vmdkfs commit goes on with it`);
+    return;
+  }
   throw new VmdkError(
     'VMDK_MERGE_CUT_OFF',
     child.path,
-    `merging it into ${parent.path} was cut off; run vmdkfs commit again, or mount with -o ro`,
+    `${what}; run vmdkfs commit again, or mount with -o ro`,
   );
 }
 

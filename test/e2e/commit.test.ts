@@ -262,6 +262,15 @@ describe('what cannot be merged is refused, with nothing changed', () => {
     expect(readFileSync(parent, 'latin1')).not.toContain('changeTrackPath');
   });
 
+  test('a child whose changes are tracked is 2', async () => {
+    flatParent(folder, 'base', SIZE);
+    writeSparseFile(join(folder, 's.vmdk'), { sectors: 128, grainSectors: 8, tableEntries: 512 });
+    chain(child, ['RW 128 SPARSE "s.vmdk"', 'changeTrackPath="top-ctk.vmdk"'], parent);
+    expect(await failure(2, child)).toContain('are tracked for incremental backups');
+    const words = await failure(2, child, '--drop-change-tracking');
+    expect(words).toContain('end it with a write to its disk, mounted with --drop-change-tracking');
+  });
+
   test('a parent that was modified is 2, unless that is forced', async () => {
     makePair();
     writeDisk(parent, pattern(GRAIN, 7), 0);
@@ -295,6 +304,11 @@ describe('cut off', () => {
     poke(parent, at, Buffer.from(formatCid(cid)));
     expect(readAll(child).equals(content)).toBe(true);
     expect((await vmdkfs('check', child)).code).toBe(0);
+    const info = await vmdkfs('info', child);
+    expect(info.code).toBe(0);
+    expect(info.stderr).toBe(
+      `vmdkfs: ${child}: merging it into ${parent} was cut off; the disk is right, and vmdkfs commit goes on with it\n`,
+    );
     const mountpoint = join(folder, 'mnt');
     mkdirSync(mountpoint);
     const { code, stderr } = await vmdkfs('mount', child, mountpoint);
