@@ -126,7 +126,8 @@ function readZones(disk: TinyDisk, device: BlockDevice): Buffer {
   return content;
 }
 
-function readDisk(disk: TinyDisk): Buffer {
+/** What the zones of a disk hold. */
+export function readDisk(disk: TinyDisk): Buffer {
   const { device } = openImage(imagePath(disk), { readOnly: true });
   try {
     return readZones(disk, device);

@@ -103,11 +103,11 @@ export type HostEvent =
       readonly file: MemoryFile;
       readonly position: number;
       readonly length: number;
-      /** Undefined where a hole was punched, or the end cut off. */
+      /** Undefined where a hole was punched. */
       readonly bytes: Buffer | undefined;
-      /** Whether the file ends at `position` now. */
-      readonly isEnd?: true;
     }
+  /** The file gets another length. */
+  | { readonly kind: 'length'; readonly file: MemoryFile; readonly length: number }
   | { readonly kind: 'barrier'; readonly file: MemoryFile };
 
 const files = new Map<string, MemoryFile>();
@@ -203,15 +203,7 @@ export function fsInMemory(real: typeof NodeFs): object {
         return;
       }
       const file = opened(fd);
-      const cut = Math.max(0, file.length - length);
-      record?.({
-        kind: 'change',
-        file,
-        position: length,
-        length: cut,
-        bytes: undefined,
-        isEnd: true,
-      });
+      record?.({ kind: 'length', file, length });
       file.setLength(length);
     },
     realpathSync: Object.assign(

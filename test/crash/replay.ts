@@ -4,6 +4,8 @@
  * or torn between sectors. Where a change lies behind the end of its file and is lost, the file may
  * be shorter, or longer with nothing but zeros there.
  *
+ * A change of a file's length is there or not.
+ *
  * A state belongs to the newest change of which at least a sector is there, so none comes twice.
  */
 import { GuestModel } from './guest-model.js';
@@ -13,7 +15,7 @@ import type { Trace, TraceEvent } from './workload.js';
 
 const SECTOR = 512;
 
-type Change = Extract<HostEvent, { kind: 'change' }>;
+type Change = Extract<HostEvent, { kind: 'change' | 'length' }>;
 
 /** Where in the trace the power was cut, as far as it matters for what may be there. */
 export interface CrashPoint {
@@ -88,7 +90,7 @@ class Replay {
     this.#trace.events.forEach((event, index) => {
       this.#take(event);
       const { kind } = event;
-      if (kind === 'change') this.#tryStates(index, true);
+      if (kind === 'change' || kind === 'length') this.#tryStates(index, true);
       if (kind === 'flushed' || kind === 'closed') this.#tryStates(index, false);
     });
   }
@@ -97,6 +99,7 @@ class Replay {
     const point = { ...this.#point, isFlushed: false };
     switch (event.kind) {
       case 'change':
+      case 'length':
         this.#pending.push(event);
         break;
       case 'barrier':
@@ -165,10 +168,8 @@ class Replay {
   /** How much of the length that no sector vouches for the files have. */
   #lengthShares(selection: Selection): readonly number[] {
     const isLonger = this.#pending.some(
-      ({ bytes, file, length, position }, index) =>
-        bytes !== undefined &&
-        position + length > this.#current(file.path).length &&
-        selection[index]?.includes(false),
+      (change, index) =>
+        endOf(change) > this.#current(change.file.path).length && selection[index]?.includes(false),
     );
     if (!isLonger) return [0];
     if (2 ** selection.flat().length <= this.#plan.exhaustive) return [0, 1];
@@ -196,12 +197,12 @@ class Replay {
 
   /** Makes the change, or those sectors of it that are chosen. */
   #apply(change: Change, chosen: readonly boolean[] | undefined): void {
-    const { bytes, isEnd, length, position } = change;
     const file = this.#current(change.file.path);
-    if (isEnd === true) {
-      if (chosen?.includes(false) !== true) file.setLength(position);
+    if (change.kind === 'length') {
+      if (chosen?.includes(false) !== true) file.setLength(change.length);
       return;
     }
+    const { bytes, length, position } = change;
     const apply = (from: number, to: number): void => {
       if (bytes === undefined) file.punch(from, to - from);
       else file.write(bytes.subarray(from - position, to - position), from);
@@ -219,18 +220,19 @@ class Replay {
   }
 
   #lengthen(share: number): void {
-    for (const { bytes, file, length, position } of this.#pending) {
-      if (bytes === undefined) continue;
-      const current = this.#current(file.path);
-      const missing = position + length - current.length;
+    for (const change of this.#pending) {
+      const current = this.#current(change.file.path);
+      const missing = endOf(change) - current.length;
       if (missing > 0) current.setLength(current.length + Math.ceil(missing * share));
     }
   }
 
   #describe(index: number, selection: Selection, share: number): string {
-    const lines = this.#pending.map(({ bytes, file, length, position }, number) => {
+    const lines = this.#pending.map((change, number) => {
       const chosen = selection[number] ?? [];
       const marks = chosen.map((isThere) => (isThere ? '+' : '-')).join('');
+      if (change.kind === 'length') return `  length ${change.file.path} ${change.length} ${marks}`;
+      const { bytes, file, length, position } = change;
       const what = bytes === undefined ? 'hole' : 'write';
       return `  ${what} ${file.path} ${position}+${length} ${marks}`;
     });
@@ -239,9 +241,15 @@ class Replay {
   }
 }
 
-/** In how many parts a change reaches the disk; an end is cut off at once. */
-function sectorsOf({ isEnd, length, position }: Change): number {
-  if (isEnd === true) return 1;
+/** Where the bytes end that a change writes; 0 where it writes none. */
+function endOf(change: Change): number {
+  if (change.kind === 'length' || change.bytes === undefined) return 0;
+  return change.position + change.length;
+}
+
+function sectorsOf(change: Change): number {
+  if (change.kind === 'length') return 1;
+  const { length, position } = change;
   return Math.ceil((position + length) / SECTOR) - Math.floor(position / SECTOR);
 }
 
