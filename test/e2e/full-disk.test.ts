@@ -1,7 +1,9 @@
 /** A host file system that is full: the writer is told, nothing breaks, and space brings it back. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { pattern } from '../helpers/made-disk.js';
 import { mountImage } from '../helpers/mounted.js';
 import { isMissing } from '../helpers/requirements.js';
 import { check, run, vmdkfs } from '../helpers/run.js';
@@ -66,4 +68,77 @@ describe.skipIf(isMissing('full disk', 'fuse', 'root', 'qemu'))('a full host dis
     await check('cmp', '-n', String(MIB), '-i', `0:${32 * MIB}`, source, again.disk);
     await again.unmount();
   });
+});
+
+/** How much is copied onto a small ext4 that is full; `VMDKFS_FULL_DISK_MIB=2048` for a real disk's worth. */
+const COPY_MIB = Number(process.env['VMDKFS_FULL_DISK_MIB'] ?? 96);
+
+/** The data of one MiB of the copy. */
+const pieceOf = (index: number): Buffer => pattern(MIB, index);
+
+const needs = isMissing('a full ext4', 'fuse', 'root', 'loop', 'ext4', 'qemu');
+describe.skipIf(needs)('an ext4 with room for half of a copy', () => {
+  /** An ext4 of so many MiB on a loop device of the test's own. */
+  async function smallExt4(mib: number): Promise<string> {
+    const folder = tempFolder();
+    const [file, host] = [join(folder, 'ext4'), join(folder, 'host')];
+    mkdirSync(host);
+    await check('truncate', '-s', `${mib}M`, file);
+    await check('mkfs.ext4', '-q', '-m', '0', '-E', 'lazy_itable_init=0', file);
+    await check('mount', '-o', 'loop', file, host);
+    onTestFinished(async () => {
+      const unmounted = await run('umount', [host]);
+      if (unmounted.code !== 0) await run('umount', ['-l', host]);
+    });
+    return host;
+  }
+
+  test(`copies ${COPY_MIB} MiB, ends with ENOSPC, and goes on when there is space`, async () => {
+    const host = await smallExt4(COPY_MIB + 64);
+    const filler = join(host, 'filler');
+    await check('fallocate', '-l', `${COPY_MIB / 2}M`, filler);
+    const image = join(host, 'disk.vmdk');
+    expect((await vmdkfs('create', image, '--size', `${COPY_MIB + 64}M`)).code).toBe(0);
+    const { disk, unmount } = await mountImage(image);
+    const handle = await open(disk, 'r+');
+    onTestFinished(() => handle.close().catch(() => undefined));
+    let synced = 0;
+    let isFull = false;
+    for (let index = 0; index < COPY_MIB; index++) {
+      try {
+        await handle.write(pieceOf(index), 0, MIB, index * MIB);
+        if (index % 16 !== 15) continue;
+        await handle.datasync();
+        synced = index + 1;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ENOSPC' });
+        if (!isFull) {
+          console.log(`${COPY_MIB} MiB onto a full ext4: ENOSPC with ${synced} MiB synced`);
+          expect(synced).toBeGreaterThan(COPY_MIB / 4);
+          expect(inspectSparseFile(image).problems).toEqual([]);
+          rmSync(filler);
+        }
+        isFull = true;
+        // From what was synced on, again.
+        index = synced - 1;
+      }
+    }
+    await handle.datasync();
+    expect(isFull).toBe(true);
+    await handle.close();
+    await unmount();
+    expect(inspectSparseFile(image)).toMatchObject({ problems: [], uncleanShutdown: 0 });
+    expect(await check('qemu-img', 'check', image)).toMatch(/No errors/);
+    expect((await vmdkfs('check', image)).code).toBe(0);
+    const again = await mountImage(image, '-o', 'ro');
+    const reader = await open(again.disk, 'r');
+    onTestFinished(() => reader.close().catch(() => undefined));
+    const found = Buffer.alloc(MIB);
+    for (let index = 0; index < COPY_MIB; index++) {
+      await reader.read(found, 0, MIB, index * MIB);
+      expect(found.equals(pieceOf(index)), `MiB ${index}`).toBe(true);
+    }
+    await reader.close();
+    await again.unmount();
+  }, 600_000);
 });
