@@ -62,7 +62,7 @@ export function newAllocationRecord(
       return new CowdRecord(file, new EndsInUse(description.written, allocator, state));
     case 'seSparse': {
       const ends = new EndsInUse(description.written, allocator, state);
-      return new SeSparseRecord(file, ends, description.header);
+      return new SeSparseRecord(file, ends, description.header, state);
     }
   }
 }
@@ -135,11 +135,13 @@ class SeSparseRecord implements AllocationRecord {
   readonly #file: HostFile;
   readonly #ends: EndsInUse;
   readonly #header: SeSparseHeader;
+  readonly #state: LayerState;
 
-  constructor(file: HostFile, ends: EndsInUse, header: SeSparseHeader) {
+  constructor(file: HostFile, ends: EndsInUse, header: SeSparseHeader, state: LayerState) {
     this.#file = file;
     this.#ends = ends;
     this.#header = header;
+    this.#state = state;
   }
 
   grainsTaken(place: number, grain: number, count: number): void {
@@ -153,9 +155,19 @@ class SeSparseRecord implements AllocationRecord {
 
   write(): boolean {
     return this.#ends.update((from, to) => {
-      if (to.grains > from.grains) this.#setBits(from.grains, to.grains);
+      if (to.grains > from.grains) this.#markUsed(from.grains, to.grains);
       if (to.tables > from.tables) this.#writeTableCount(to.tables);
     });
+  }
+
+  /** The first byte may also be that of a free grain, which a writer marks with the mutex held. */
+  #markUsed(from: number, to: number): void {
+    this.#state.mutex.lock();
+    try {
+      this.#setBits(from, to);
+    } finally {
+      this.#state.mutex.unlock();
+    }
   }
 
   /** Marks the grains between two places as in use; those behind them are free. */
