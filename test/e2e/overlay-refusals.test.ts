@@ -11,7 +11,7 @@ import { vmdkfs } from '../helpers/run.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 
 // Many mounts in one test.
-vi.setConfig({ testTimeout: 240_000 });
+vi.setConfig({ testTimeout: 600_000 });
 
 describe.skipIf(isMissing('refused overlays', 'fuse'))(
   'a mount is refused, and makes nothing, with',
