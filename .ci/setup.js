@@ -13,6 +13,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 /** Programs, and the Debian packages that have them. */
 const programs = {
   start: { fusermount3: 'fuse3' },
+  pack: {},
   test: {
     fusermount3: 'fuse3',
     'qemu-img': 'qemu-utils',
@@ -65,10 +66,15 @@ function modified(path) {
   return statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
+/**
+ * Every native binary we use ships inside its package, so nothing is compiled or fetched: no scripts.
+ * Not in .npmrc, where it would keep `npm pack` from building what it packs.
+ */
 function installNodePackages() {
   if (modified('node_modules/.package-lock.json') >= modified('package-lock.json')) return;
   console.error('vmdkfs: installing npm packages');
-  if (!run('npm', ['ci', '--include=dev', '--include=optional'])) process.exit(1);
+  if (!run('npm', ['ci', '--ignore-scripts', '--include=dev', '--include=optional']))
+    process.exit(1);
 }
 
 function installDebianPackages(wanted) {

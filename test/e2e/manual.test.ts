@@ -9,8 +9,8 @@ import { isMissing } from '../helpers/requirements.js';
 import { check, run } from '../helpers/run.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const { man } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { man: string };
-const PAGE = join(ROOT, man);
+const { man } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { man: [string] };
+const PAGE = join(ROOT, man[0]);
 
 /** The page as it is read, without line ends, hyphenation or overstriking. */
 async function rendered(): Promise<string> {

@@ -39,8 +39,9 @@ export function shell(line: string, ...args: readonly string[]): Promise<string>
   return check('sh', '-euc', line, 'sh', ...args);
 }
 
-/** The built command line program. */
-export const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+/** The built command line program, or the installed one that VMDKFS_CLI names. */
+export const CLI =
+  process.env['VMDKFS_CLI'] ?? fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** Runs `vmdkfs` with `args`. */
 export function vmdkfs(...args: readonly string[]): Promise<Outcome> {
