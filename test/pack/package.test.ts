@@ -18,7 +18,10 @@ const TEXTS = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.j
 
 async function names(): Promise<string[]> {
   const found: string[] = [];
-  await list({ file: tarball(), onReadEntry: ({ path }) => found.push(path.replace('package/', '')) });
+  await list({
+    file: tarball(),
+    onReadEntry: ({ path }) => found.push(path.replace('package/', '')),
+  });
   return found.toSorted();
 }
 
