@@ -139,7 +139,7 @@ export function checkFuseDevice(): void {
     const hint =
       code === 'ENOENT'
         ? 'does not exist; load it with: modprobe fuse (in a container, pass the device in)'
-        : 'may not be opened by this user; its mode should be 0666';
+        : 'may not be opened by this user; root can open it to all: chmod 666 /dev/fuse';
     throw new MountError(`/dev/fuse: ${hint}`);
   }
 }

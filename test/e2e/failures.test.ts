@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { qemuImage, writeDescriptor } from '../helpers/images.js';
 import { isMountedAt, mountImage } from '../helpers/mounted.js';
-import { asNobody } from '../helpers/nobody.js';
+import { asNobody, asNobodyAfter } from '../helpers/nobody.js';
 import { littleEndian, poke } from '../helpers/poke.js';
 import { isMissing } from '../helpers/requirements.js';
 import { CLI, run, shell, vmdkfs, type Outcome } from '../helpers/run.js';
@@ -155,6 +155,19 @@ describe.skipIf(needsNamespace)('mount fails with one line on a machine', () => 
       await run('unshare', args),
       3,
       /^vmdkfs: \/dev\/fuse: does not exist; .*modprobe fuse/,
+    );
+    expect(hash(image)).toBe(before);
+  });
+
+  test('3 where /dev/fuse is not open to users', async () => {
+    await shell('chown -R 65534:65534 "$1" && chmod 755 "$1"', folder);
+    const before = hash(image);
+    const device = 'chmod 600 /mnt/fuse';
+    const outcome = await asNobodyAfter(device, process.execPath, CLI, 'mount', image, mountpoint);
+    expectOneLine(
+      outcome,
+      3,
+      /^vmdkfs: \/dev\/fuse: may not be opened .*: chmod 666 \/dev\/fuse$/m,
     );
     expect(hash(image)).toBe(before);
   });
