@@ -6,12 +6,12 @@
  * connection that ends without a line means the server died. Whoever sends a line, `{"ask":"status"}`,
  * gets one line for an answer, and the connection ends.
  */
-import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describeError } from '../errno.js';
 import type { MountEntry } from '../os/mount-table.js';
-import { makeRuntimeFolder, runtimeFolder } from './runtime-folder.js';
+import { isFolderOf, makeRuntimeFolder, runtimeFolders } from './runtime-folder.js';
 
 /** How long either end waits for what the other has begun to say, milliseconds. */
 export const ANSWER_MS = 5000;
@@ -32,11 +32,6 @@ export interface CloseReport {
 
 /** What can be asked for, and what answers: anything that JSON can say. */
 export type Answers = Readonly<Record<string, () => unknown>>;
-
-/** Where the socket of a user's mount may be: a user's own folder in /run comes and goes. */
-function foldersOf(userId: number): string[] {
-  return [...new Set([runtimeFolder(userId), ...(userId === 0 ? [] : [`/tmp/vmdkfs-${userId}`])])];
-}
 
 function socketName(device: string): string {
   return `${device.replace(':', '-')}.sock`;
@@ -99,11 +94,6 @@ export class ControlServer {
       ),
     );
   }
-}
-
-function isFolderOf(folder: string, userId: number): boolean {
-  const stats = lstatSync(folder, { throwIfNoEntry: false });
-  return stats !== undefined && stats.isDirectory() && stats.uid === userId;
 }
 
 /** Hands over the first line that a client sends; one that is too long or too slow is cut off. */
@@ -177,7 +167,7 @@ export async function askServer(entry: MountEntry, what: string): Promise<Answer
 /** A connection to the server of a mount, or why there is none. */
 async function reach(entry: MountEntry): Promise<Socket | Failure> {
   let failure: Failure = 'absent';
-  for (const folder of foldersOf(entry.userId)) {
+  for (const folder of runtimeFolders(entry.userId)) {
     const connected = await connectIn(folder, entry);
     if (typeof connected !== 'string') return connected;
     if (connected !== 'absent') failure = connected;
@@ -187,7 +177,6 @@ async function reach(entry: MountEntry): Promise<Socket | Failure> {
 
 async function connectIn(folder: string, entry: MountEntry): Promise<Socket | Failure> {
   try {
-    // In /tmp anybody could have made it, to answer for somebody else.
     if (!isFolderOf(folder, entry.userId)) return 'absent';
   } catch (error) {
     return failureOf(error);

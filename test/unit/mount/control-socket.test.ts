@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, connect, type Socket } from 'node:net';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
@@ -9,6 +9,7 @@ import {
   ControlServer,
   type Answers,
 } from '../../../src/mount/control-socket.js';
+import { runtimeFolder } from '../../../src/mount/runtime-folder.js';
 import type { MountEntry } from '../../../src/os/mount-table.js';
 
 let serial = 0;
@@ -125,3 +126,28 @@ describe('the control socket', () => {
     expect(await askServer(entry, 'status')).toEqual({ kind: 'silent' });
   });
 });
+
+test.skipIf(process.getuid?.() !== 0)(
+  'a folder that somebody else has made is not believed',
+  async () => {
+    // A user that this machine does not have, whose folder root makes in their place.
+    const userId = 4_000_000_000 + process.pid;
+    const folder = runtimeFolder(userId);
+    mkdirSync(folder);
+    let asked = 0;
+    const server = createServer((socket) => {
+      asked += 1;
+      socket.end('{}\n');
+    });
+    onTestFinished(() => {
+      server.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+    const entry = { ...newEntry(), device: '0:99', userId };
+    server.listen(join(folder, '0-99.sock'));
+    await once(server, 'listening');
+    expect(await connectControl(entry)).toBeUndefined();
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'absent' });
+    expect(asked).toBe(0);
+  },
+);
