@@ -2,7 +2,15 @@
  * Packs the package and installs it globally in a folder of its own, on a machine where no compiler
  * could run. The tests find what was made by the environment.
  */
-import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,6 +35,8 @@ export async function setup(): Promise<() => void> {
 }
 
 async function packAndInstall(folder: string): Promise<void> {
+  // Tests of ordinary users run it too.
+  chmodSync(folder, 0o755);
   for (const name of ['bin', 'empty']) mkdirSync(join(folder, name));
   for (const name of PROGRAMS) symlinkSync(programPath(name), join(folder, 'bin', name));
   // As users pack it, `prepack` included, which builds.
