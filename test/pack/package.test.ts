@@ -31,7 +31,7 @@ describe('the package', () => {
     expect(found).toEqual(expect.arrayContaining([...TEXTS, 'dist/vmdkfs.1', 'dist/library.d.ts']));
     const odd = found.filter((name) => {
       if (TEXTS.includes(name) || name === 'dist/vmdkfs.1') return false;
-      if (/^docs\/(?:[\w-]+\.md|systemd\/[\w.-]+)$/.test(name)) return false;
+      if (/^docs\/(?:[\w-]+\.md|systemd\/[\w.@-]+)$/.test(name)) return false;
       const source =
         /^dist\/(.*)\.js$/.exec(name) ?? /^dist\/((?:block|vmdk)\/.*|[\w-]+)\.d\.ts$/.exec(name);
       return source === null || !existsSync(join(ROOT, 'src', `${source[1] ?? ''}.ts`));
