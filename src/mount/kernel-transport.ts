@@ -133,8 +133,8 @@ function waitingOpens(device: FuseDevice, image: OpenedImage, data: FuseWorkerDa
   const { backingId, onlyUser, slot, state, writebackCache } = data;
   const counters = new RequestCounters(data.counters, slot);
   const options = { state, writebackCache, hasUncachedFiles: true, log };
-  const fileSystem = new DiskFileSystem(image.device, options);
-  return new WaitingOpens(device, fileSystem, { onlyUser, backingId, counters, log });
+  const newFileSystem = (): DiskFileSystem => new DiskFileSystem(image.device, options);
+  return new WaitingOpens(device, newFileSystem, { onlyUser, backingId, counters, log });
 }
 
 function debugFacts(

@@ -33,6 +33,18 @@ async function writtenChild(): Promise<string> {
   return child;
 }
 
+/** An image with one partition in a DOS table. */
+async function partitionedImage(): Promise<string> {
+  const image = await newImage('4M');
+  const sector = Buffer.alloc(512);
+  sector.writeUInt8(0x83, 446 + 4);
+  sector.writeUInt32LE(2048, 446 + 8);
+  sector.writeUInt32LE(2048, 446 + 12);
+  sector.writeUInt16LE(0xaa55, 510);
+  writeDisk(image, sector, 0);
+  return image;
+}
+
 function archive(): string {
   const folder = tempFolder();
   const names = ['a.vmdk', 'b.vmdk'];
@@ -75,6 +87,7 @@ const RUNS: Readonly<Record<string, Run>> = {
     outputs: async () => [
       await output('info', await writtenChild()),
       await output('info', archive()),
+      await output('info', await partitionedImage()),
     ],
   },
   check: {
@@ -87,6 +100,10 @@ const RUNS: Readonly<Record<string, Run>> = {
   commit: {
     needs: [],
     outputs: async () => [await output('commit', await writtenChild())],
+  },
+  compact: {
+    needs: [],
+    outputs: async () => [await output('compact', await writtenImage())],
   },
   convert: {
     needs: [],

@@ -25,16 +25,18 @@ export class WaitingOpens {
   #isStopped = false;
 
   /**
-   * @param fileSystem of this thread; only `open` and `undoOpen` are called
+   * @param newFileSystem makes that of this thread, when it is needed; only `open` and `undoOpen`
+   *   are called
    */
   constructor(
     device: FuseDevice,
-    fileSystem: FileSystem,
+    newFileSystem: () => FileSystem,
     settings: Omit<ExchangeSettings, 'postpone'>,
   ) {
     this.#device = device;
     // Most mounts never need it, and it has buffers for the largest requests.
-    this.#makeExchange = () => new Exchange(fileSystem, { ...settings, postpone: () => undefined });
+    this.#makeExchange = () =>
+      new Exchange(newFileSystem(), { ...settings, postpone: () => undefined });
   }
 
   /** Takes a whole request. */
