@@ -51,7 +51,6 @@ export class Disks {
       await disks.#convert('full.raw', 'monolithicSparse', 'full.vmdk');
     }
     if (needs('flat')) await disks.#convert('full.raw', 'monolithicFlat', 'flat.vmdk');
-    if (needs('chain')) await disks.#makeChain();
     // Or the host would write them back while something else is being measured.
     await run('sync', [], interrupt);
     return disks;
@@ -82,7 +81,8 @@ export class Disks {
       case 'stream':
         return this.#path(`${kind}.vmdk`);
       case 'chain':
-        return this.#path(chainImage(1));
+        // Jobs that write to the base change its CID.
+        return this.#makeChain();
       case 'fresh':
       case 'child': {
         const fresh = this.#path('fresh.vmdk');
@@ -111,14 +111,16 @@ export class Disks {
     await rm(this.#path('stream.raw'));
   }
 
-  async #makeChain(): Promise<void> {
+  async #makeChain(): Promise<string> {
     let parent = this.#path('full.vmdk');
     for (let place = CHAIN_IMAGES - 1; place >= 1; place--) {
       this.#interrupt.throwIfAborted();
       const child = this.#path(chainImage(place));
+      await rm(child, { force: true });
       await vmdkfs('create', child, '--backing', parent);
       parent = child;
     }
+    return parent;
   }
 
   async #fill(name: string, filling: Iterable<Uint8Array>): Promise<void> {
