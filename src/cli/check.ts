@@ -48,11 +48,11 @@ export function addCheckCommand(program: Command): void {
   addOpenOptions(command);
 }
 
-function check(path: string, flags: CheckFlags): void {
+async function check(path: string, flags: CheckFlags): Promise<void> {
   if (flags.repair === true && flags.dryRun === true) {
     throw new UsageError('--repair and --dry-run exclude each other');
   }
-  const report = withProgress(flags, (progress) =>
+  const report = await withProgress(flags, (progress) =>
     checkAndRepair(path, {
       permissions: permissionsOf(flags),
       disk: flags.disk,

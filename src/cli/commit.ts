@@ -41,9 +41,9 @@ export function addCommitCommand(program: Command): void {
   addPermissionOptions(command);
 }
 
-function commit(path: string, flags: CommitFlags): void {
+async function commit(path: string, flags: CommitFlags): Promise<void> {
   const deleteChild = flags.delete === true;
-  const report = withProgress(flags, (progress) =>
+  const report = await withProgress(flags, (progress) =>
     mergeChild(path, {
       permissions: {
         ...permissionsOf(flags),

@@ -36,8 +36,8 @@ export function addCompactCommand(program: Command): void {
   addPermissionOptions(command);
 }
 
-function compact(path: string, flags: CompactFlags): void {
-  const report = withProgress(flags, (progress) =>
+async function compact(path: string, flags: CompactFlags): Promise<void> {
+  const report = await withProgress(flags, (progress) =>
     compactImage(path, {
       permissions: permissionsOf(flags),
       lock: flags.lock,

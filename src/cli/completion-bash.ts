@@ -1,6 +1,6 @@
 /** Completion for bash 4.4 and newer; it needs nothing of the bash-completion package. */
 import type { CommandFacts, ProgramFacts, ValueFacts } from './command-facts.js';
-import { defaultOf, listWords, namesOf, quote } from './completion-words.js';
+import { defaultOf, listWords, namesOf, quote, valuedOptions } from './completion-words.js';
 
 /** The script that bash sources. */
 export function bashCompletion(program: ProgramFacts): string {
@@ -46,12 +46,6 @@ export function bashCompletion(program: ProgramFacts): string {
 
 function nameCase(command: CommandFacts): string {
   return `          ${namesOf(command).join('|')}) command=${command.name} is_named=1 ;;`;
-}
-
-function valuedOptions({ name, options }: CommandFacts): string[] {
-  return options
-    .filter(({ value }) => value !== undefined)
-    .flatMap(({ names }) => names.map((option) => `${name} ${option}`));
 }
 
 function valueCases(command: CommandFacts): string[] {

@@ -1,6 +1,6 @@
 /** Completion for fish 3.4 and newer. */
 import type { CommandFacts, ProgramFacts, ValueFacts } from './command-facts.js';
-import { defaultOf, listWords, namesOf } from './completion-words.js';
+import { defaultOf, listWords, namesOf, valuedOptions } from './completion-words.js';
 
 /** The script for a folder of fish's completions. */
 export function fishCompletion(program: ProgramFacts): string {
@@ -68,11 +68,7 @@ function functions(commands: readonly CommandFacts[]): string {
     (command) =>
       `                case ${namesOf(command).join(' ')}\n                    set command ${command.name}\n                    set is_named 1`,
   );
-  const valued = commands.flatMap(({ name, options }) =>
-    options
-      .filter(({ value }) => value !== undefined)
-      .flatMap((option) => option.names.map((each) => quote(`${name} ${each}`))),
-  );
+  const valued = commands.flatMap(valuedOptions).map(quote);
   return `
 # Whether the command is $argv[1], or none is named where that is 0, and an argument at the place
 # $argv[2] would come next, where that is given.

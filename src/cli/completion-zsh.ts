@@ -1,6 +1,6 @@
 /** Completion for zsh's own system of completion (compinit). */
 import type { CommandFacts, OptionFacts, ProgramFacts, ValueFacts } from './command-facts.js';
-import { defaultOf, namesOf, quote } from './completion-words.js';
+import { choicesOf, defaultOf, namesOf, quote } from './completion-words.js';
 
 /** The script: a function for a folder of $fpath, which may also be sourced. */
 export function zshCompletion(program: ProgramFacts): string {
@@ -100,10 +100,7 @@ function listFunction(command: CommandFacts, value: ValueFacts): string[] {
   const words = value.choices.map((choice) => {
     const [name = '', word] = choice.split('=', 2);
     if (word === undefined) return name;
-    const option = command.options.find(({ names }) =>
-      names.includes(`--${name.replaceAll('_', '-')}`),
-    );
-    const choices = option?.value?.choices ?? [];
+    const choices = choicesOf(name, command.options);
     return quote(`${name}:${word}:${choices.length === 0 ? ' ' : `(${choices.join(' ')})`}`);
   });
   return [

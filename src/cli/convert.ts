@@ -11,8 +11,13 @@ import {
   SUBFORMAT_DEFAULT,
   SUBFORMATS,
 } from '../vmdk/subformat.js';
-import { Progress } from './progress.js';
-import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
+import {
+  addReportOptions,
+  printNotices,
+  printResult,
+  withProgress,
+  type ReportFlags,
+} from './report.js';
 import { formatSize } from './size.js';
 import { parseAdapter, parseSubformat } from './subformat-names.js';
 
@@ -86,10 +91,8 @@ async function run(input: string, output: string, flags: ConvertFlags): Promise<
   if (flags.rawInput === true && flags.disk !== undefined) {
     throw new UsageError('--raw-input and --disk exclude each other');
   }
-  const progress = new Progress(flags.quiet === true);
-  let result: ConversionResult;
-  try {
-    result = await convert(input, output, {
+  const result = await withProgress(flags, (progress) =>
+    convert(input, output, {
       kind,
       parent,
       adapter,
@@ -105,10 +108,8 @@ async function run(input: string, output: string, flags: ConvertFlags): Promise<
       progress: (share) => {
         progress.show(`converting ${printable(input)}`, share);
       },
-    });
-  } finally {
-    progress.end();
-  }
+    }),
+  );
   printNotices(flags, result.notices);
   printResult(flags, toJson(input, output, kind, parent, result), [
     describe(output, kind, parent, result),

@@ -8,6 +8,7 @@ import { libcIfAny } from '../os/libc.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
 import { formatSize } from './size.js';
+import { formatRange, hex } from './table.js';
 
 interface DiffFlags extends OpenFlags, ReportFlags {}
 
@@ -40,8 +41,8 @@ function diff(path: string, flags: DiffFlags): void {
     const [dataBytes, zeroBytes] = [bytesOf(ranges, 'data'), bytesOf(ranges, 'zero')];
     printNotices(flags, image.notices);
     printResult(flags, { image: path, parent: parent.path, size, dataBytes, zeroBytes, ranges }, [
-      ...(ranges.length === 0 ? [] : [lineOf('Offset', 'Length', 'Kind')]),
-      ...ranges.map(({ kind, length, start }) => lineOf(hex(start), hex(length), kind)),
+      ...(ranges.length === 0 ? [] : [formatRange('Offset', 'Length', 'Kind')]),
+      ...ranges.map(({ kind, length, start }) => formatRange(hex(start), hex(length), kind)),
       summary(path, parent.path, dataBytes, zeroBytes),
     ]);
   } finally {
@@ -77,14 +78,4 @@ function bytesOf(ranges: readonly Range[], kind: Range['kind']): number {
 function summary(path: string, parent: string, data: number, zeros: number): string {
   if (data + zeros === 0) return `${path}: holds nothing that ${parent} does not`;
   return `${path}: holds ${formatSize(data)} of data and ${formatSize(zeros)} of zeros over ${parent}`;
-}
-
-const COLUMN = 16;
-
-function lineOf(offset: string, length: string, kind: string): string {
-  return `${offset.padEnd(COLUMN)}${length.padEnd(COLUMN)}${kind}`;
-}
-
-function hex(bytes: number): string {
-  return `0x${bytes.toString(16)}`;
 }

@@ -1,5 +1,6 @@
 /** The manual page vmdkfs(1) in man(7) format, made from the commander program. */
 import type { CommandFacts, OptionFacts, ProgramFacts, ValueFacts } from './command-facts.js';
+import { defaultOf } from './completion-words.js';
 
 /** What no command's help has a place for. */
 const FILES = [
@@ -9,7 +10,7 @@ const FILES = [
 
 /** The page; every line of it is ASCII. */
 export function formatManual(program: ProgramFacts): string {
-  const fallback = program.commands.find(({ isDefault }) => isDefault);
+  const fallback = defaultOf(program.commands);
   const lines = [
     `.TH ${quoted(program.name.toUpperCase())} "1" "" ${quoted(`${program.name} ${program.version}`)} "User Commands"`,
     '.SH NAME',

@@ -6,6 +6,7 @@ import { openImage } from '../block/open-image.js';
 import { libcIfAny } from '../os/libc.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
+import { formatRange, hex } from './table.js';
 
 interface MapFlags extends OpenFlags, ReportFlags {}
 
@@ -58,15 +59,9 @@ function toJson(run: MapRun): unknown {
   };
 }
 
-const COLUMN = 16;
-const HEADING = `${'Offset'.padEnd(COLUMN)}${'Length'.padEnd(COLUMN)}${'Mapped to'.padEnd(COLUMN)}File`;
+const HEADING = formatRange('Offset', 'Length', 'Mapped to', 'File');
 
 function lineOf({ isCompressed, length, place, start }: MapRun): string {
   const to = place === undefined ? '' : hex(place.offset);
-  const words = [hex(start), hex(length), isCompressed ? 'compressed' : to];
-  return `${words.map((word) => word.padEnd(COLUMN)).join('')}${place?.file ?? ''}`.trimEnd();
-}
-
-function hex(bytes: number): string {
-  return `0x${bytes.toString(16)}`;
+  return formatRange(hex(start), hex(length), isCompressed ? 'compressed' : to, place?.file ?? '');
 }

@@ -20,11 +20,14 @@ export function addReportOptions(command: Command): void {
     .option('-q, --quiet', 'print neither notices nor progress, only results and errors');
 }
 
-/** Runs `work` with a line for its progress, which is gone when it ends, also by an exception. */
-export function withProgress<T>(flags: ReportFlags, work: (progress: Progress) => T): T {
+/** Does `work` with a line for its progress, which is gone when it ends, also by an exception. */
+export async function withProgress<T>(
+  flags: ReportFlags,
+  work: (progress: Progress) => T | Promise<T>,
+): Promise<T> {
   const progress = new Progress(flags.quiet === true);
   try {
-    return work(progress);
+    return await work(progress);
   } finally {
     progress.end();
   }
