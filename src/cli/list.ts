@@ -1,7 +1,7 @@
 /** `vmdkfs list [--json]`. */
 import type { Command } from 'commander';
 import { askStatus, type AskedStatus, type MountStatus } from '../mount/mount-status.js';
-import { findMount, readMountTable, type MountEntry } from '../os/mount-table.js';
+import { isStillMounted, readMountTable, type MountEntry } from '../os/mount-table.js';
 import { userName } from '../os/user-name.js';
 import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
 import { formatSizeShort } from './size.js';
@@ -41,17 +41,13 @@ async function list(flags: ReportFlags): Promise<void> {
   );
   // One that has no answer may have been unmounted while it was asked.
   const mounts = asked
-    .filter(({ answer, entry }) => answer.state === 'mounted' || isMounted(entry))
+    .filter(({ answer, entry }) => answer.state === 'mounted' || isStillMounted(entry))
     .map(({ answer, entry }) => describe(entry, answer));
   if (mounts.length === 0 && flags.json !== true) {
     printNotices(flags, ['no image is mounted']);
     return;
   }
   printResult(flags, { mounts }, format(mounts));
-}
-
-function isMounted({ device, mountpoint }: MountEntry): boolean {
-  return findMount(mountpoint)?.device === device;
 }
 
 /** The mounts on top: what another one covers cannot be reached. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineCounts } from '../block/layer-counters.js';
 import { REQUEST_KINDS, type RequestCounts, type RequestKind } from '../fuse/request-counters.js';
 import type { MountStatus } from '../mount/mount-status.js';
-import { findMount, type MountEntry } from '../os/mount-table.js';
+import { isStillMounted, type MountEntry } from '../os/mount-table.js';
 import { print } from './output.js';
 import { printNotices, type ReportFlags } from './report.js';
 import { formatSizeShort } from './size.js';
@@ -62,12 +62,11 @@ async function askWhileMounted(
   entry: MountEntry,
   ask: WatchOptions['ask'],
 ): Promise<MountStatus | undefined> {
-  const isMounted = (): boolean => findMount(entry.mountpoint)?.device === entry.device;
-  if (!isMounted()) return undefined;
+  if (!isStillMounted(entry)) return undefined;
   try {
     return await ask(entry);
   } catch (error) {
-    if (isMounted()) throw error;
+    if (isStillMounted(entry)) throw error;
     return undefined;
   }
 }

@@ -2,9 +2,13 @@
 import { describeError } from '../errno.js';
 import { accessSync, constants, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve, sep } from 'node:path';
+import { isDeadMount } from '../os/dead-mount.js';
 import { findMount, type MountEntry } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
 import { MountError } from './mount-error.js';
+
+/** How long a mount is given to show that it has a server, milliseconds. */
+export const LOOK_MS = 5000;
 
 /**
  * The absolute path of the mountpoint, without links.
@@ -55,11 +59,21 @@ function locate(path: string): string {
  * @throws MountError where it lies below `mountpoint`: a server cannot use its own mount
  */
 export function assertOutside(path: string, mountpoint: string): void {
-  if (!isInside(join(realpathSync(dirname(path)), basename(path)), mountpoint)) return;
+  if (!isInside(realPathOf(path), mountpoint)) return;
   throw new MountError(`${path}: lies inside the mountpoint ${mountpoint}; choose another place`);
 }
 
-function isInside(path: string, folder: string): boolean {
+/**
+ * The path without links of a file that need not exist, in a folder that does.
+ *
+ * @throws the system's error where it does not
+ */
+export function realPathOf(path: string): string {
+  return join(realpathSync(dirname(path)), basename(path));
+}
+
+/** Whether `path` lies below `folder`; both without links. */
+export function isInside(path: string, folder: string): boolean {
   return path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
@@ -74,7 +88,8 @@ export async function clearDeadMount(path: string): Promise<string[]> {
   const notices: string[] = [];
   for (;;) {
     const entry = findMount(mountpoint);
-    if (entry?.type !== 'fuse.vmdkfs' || !isDeadMount(mountpoint)) return notices;
+    if (entry?.type !== 'fuse.vmdkfs') return notices;
+    if (!(await isDeadMount(mountpoint, LOOK_MS))) return notices;
     // Files that are open in there are lost already.
     const { message, outcome } = await unmount(mountpoint, true);
     if (outcome !== 'unmounted') {
@@ -85,16 +100,6 @@ export async function clearDeadMount(path: string): Promise<string[]> {
     notices.push(
       `${mountpoint}: the server of ${entry.source} had died without unmounting; its mount was cleared`,
     );
-  }
-}
-
-/** Whether nobody serves any more what is mounted at `mountpoint`. */
-export function isDeadMount(mountpoint: string): boolean {
-  try {
-    statSync(mountpoint);
-    return false;
-  } catch (error) {
-    return codeOf(error) === 'ENOTCONN';
   }
 }
 
@@ -110,7 +115,7 @@ export function mountpointPath(path: string): string {
   const absolute = resolve(path);
   if (findMount(absolute) !== undefined) return absolute;
   try {
-    const beside = join(realpathSync(dirname(absolute)), basename(absolute));
+    const beside = realPathOf(absolute);
     return findMount(beside) === undefined ? realpathSync(absolute) : beside;
   } catch {
     return absolute; // there is no such path, and so no mount

@@ -1,10 +1,10 @@
 /** Opening the image of a mount, with the overlay that was asked for. */
-import { realpathSync, statSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
+import { statSync } from 'node:fs';
 import { openImage } from '../block/open-image.js';
 import { openOverlaid, type OverlaidImage } from '../block/overlay.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
+import { isInside, realPathOf } from './mountpoint.js';
 
 /**
  * Opens what `request` asks for, to be mounted on `mountpoint`, a real path.
@@ -25,8 +25,7 @@ export function modifiedAt({ image, overlay }: MountRequest): number {
 
 /** A folder that is mounted over cannot be reached any more. */
 function assertOutside(overlay: string, mountpoint: string): void {
-  const folder = realpathSync(dirname(overlay));
-  const way = relative(mountpoint, join(folder, basename(overlay)));
-  if (way.split('/', 1)[0] === '..') return;
+  const real = realPathOf(overlay);
+  if (real !== mountpoint && !isInside(real, mountpoint)) return;
   throw new MountError(`${mountpoint}: the overlay ${overlay} lies inside its own mountpoint`);
 }

@@ -8,13 +8,14 @@ import {
   useOfLoopDevice,
   type LoopDevice,
 } from '../os/loop-devices.js';
+import { isDeadMount } from '../os/dead-mount.js';
 import { mountHolders } from '../os/mount-holders.js';
 import type { MountEntry } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
 import { connectControl } from './control-socket.js';
 import { forgetLastWords, lastWords } from './last-words.js';
 import { MountError } from './mount-error.js';
-import { isDeadMount } from './mountpoint.js';
+import { LOOK_MS } from './mountpoint.js';
 
 /** How long a loop device that was detached may stay in use, milliseconds: udev looks at it. */
 const DETACH_MS = 5000;
@@ -39,7 +40,7 @@ export async function unmountEntry(entry: MountEntry, lazy: boolean): Promise<Un
   const { mountpoint } = entry;
   const server = await connectControl(entry);
   // A server that listens may be busy with storage that hangs: its mount is not looked at.
-  if (server === undefined && isDeadMount(mountpoint)) {
+  if (server === undefined && (await isDeadMount(mountpoint, LOOK_MS))) {
     await unmountOrThrow(entry, true);
     throw serverDied(entry, `${mountpoint} is unmounted`);
   }

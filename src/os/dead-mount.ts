@@ -1,5 +1,5 @@
 /** Whether a FUSE mount still has a server. */
-import { execFile } from 'node:child_process';
+import { runProgram } from './program.js';
 
 /**
  * Whether `mountpoint` has lost its server. A program looks, because whoever looks at a mount that
@@ -7,16 +7,7 @@ import { execFile } from 'node:child_process';
  *
  * @returns false also where nothing is known within `milliseconds`
  */
-export function isDeadMount(mountpoint: string, milliseconds: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const options = { env: { ...process.env, LC_ALL: 'C' } };
-    const child = execFile('stat', ['--', mountpoint], options, (_error, _stdout, stderr) => {
-      clearTimeout(limit);
-      resolve(stderr.includes('Transport endpoint is not connected'));
-    });
-    const limit = setTimeout(() => {
-      child.kill('SIGKILL');
-      resolve(false);
-    }, milliseconds);
-  });
+export async function isDeadMount(mountpoint: string, milliseconds: number): Promise<boolean> {
+  const outcome = await runProgram('stat', ['--', mountpoint], milliseconds);
+  return outcome?.message.includes('Transport endpoint is not connected') === true;
 }

@@ -1,6 +1,6 @@
 /** Loop devices over the files of a mount, found without touching the mount. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { readMountTable } from './mount-table.js';
+import { isOfMount, readMountTable } from './mount-table.js';
 import { runProgram } from './program.js';
 
 export interface LoopDevice {
@@ -14,8 +14,9 @@ export interface LoopDevice {
 export function loopDevicesOver(mountpoint: string): LoopDevice[] {
   return list('/sys/block').flatMap((name) => {
     const file = name.startsWith('loop') ? backingFile(name) : undefined;
-    const isInside = file === mountpoint || file?.startsWith(`${mountpoint}/`) === true;
-    return file !== undefined && isInside ? [{ path: `/dev/${name}`, file }] : [];
+    return file !== undefined && isOfMount(file, mountpoint)
+      ? [{ path: `/dev/${name}`, file }]
+      : [];
   });
 }
 

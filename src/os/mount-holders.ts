@@ -1,25 +1,24 @@
 /** Who keeps a mount busy, found without touching the mount. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { loopDevicesOver } from './loop-devices.js';
+import { isOfMount } from './mount-table.js';
 
 /**
  * Processes with a file or their folder under `mountpoint`, and loop devices over a file in it, as
  * words for a message: `bash (pid 123)`, `/dev/loop0`. Processes of others are not seen without root.
  */
 export function mountHolders(mountpoint: string): string[] {
-  const isInside = (path: string): boolean =>
-    path === mountpoint || path.startsWith(`${mountpoint}/`);
   const loops = loopDevicesOver(mountpoint).map((device) => device.path);
-  return [...processHolders(isInside), ...loops];
+  return [...processHolders(mountpoint), ...loops];
 }
 
-function processHolders(isInside: (path: string) => boolean): string[] {
+function processHolders(mountpoint: string): string[] {
   const pids = list('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   return pids.flatMap((pid) => {
     const links = list(`/proc/${pid}/fd`).map((fd) => `fd/${fd}`);
     const holds = ['cwd', 'root', ...links].some((name) => {
       const target = attempt(() => readlinkSync(`/proc/${pid}/${name}`));
-      return target !== undefined && isInside(target);
+      return target !== undefined && isOfMount(target, mountpoint);
     });
     if (!holds) return [];
     const name = attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'process';

@@ -39,3 +39,13 @@ function unescape(field: string): string {
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
 }
+
+/** Whether `entry`, read before, is still what is mounted there. */
+export function isStillMounted({ device, mountpoint }: MountEntry): boolean {
+  return findMount(mountpoint)?.device === device;
+}
+
+/** Whether `path` is `mountpoint` or lies below it; both without links. */
+export function isOfMount(path: string, mountpoint: string): boolean {
+  return path === mountpoint || path.startsWith(`${mountpoint}/`);
+}

@@ -9,14 +9,20 @@ export interface ProgramOutcome {
   readonly stdout: string;
 }
 
-/** Runs a program to its end; undefined where it is not installed. */
+/**
+ * Runs a program to its end; undefined where it is not installed.
+ *
+ * @param limit milliseconds after which it is killed, and not waited for: it may hang in the kernel
+ */
 export function runProgram(
   name: string,
   args: readonly string[],
+  limit?: number,
 ): Promise<ProgramOutcome | undefined> {
   const env = { ...process.env, LC_ALL: 'C' };
   return new Promise((resolve) => {
-    execFile(name, args, { env }, (error, stdout, stderr) => {
+    const child = execFile(name, args, { env }, (error, stdout, stderr) => {
+      clearTimeout(timer);
       if (error?.code === 'ENOENT') {
         resolve(undefined);
         return;
@@ -25,5 +31,11 @@ export function runProgram(
       const ending = error === null ? '' : `${name}: ${error.signal ?? `exit code ${error.code}`}`;
       resolve({ succeeded: error === null, message: said === '' ? ending : said, stdout });
     });
+    const end = (): void => {
+      child.kill('SIGKILL');
+      const message = `${name}: did not answer within ${limit} ms`;
+      resolve({ succeeded: false, message, stdout: '' });
+    };
+    const timer = limit === undefined ? undefined : setTimeout(end, limit);
   });
 }
