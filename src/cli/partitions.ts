@@ -2,7 +2,7 @@
 import { describeError } from '../errno.js';
 import type { BlockDevice } from '../block/block-device.js';
 import type { Partition } from '../fs/partition.js';
-import { readPartitionTable, type PartitionTable } from '../fs/partition-table.js';
+import { partitionTableOf, type PartitionTable } from '../fs/partition-table.js';
 import { formatSize } from './size.js';
 
 /** The JSON shape; start and size in bytes. */
@@ -33,11 +33,7 @@ export interface PartitionsInfo {
 export function describePartitions(device: BlockDevice, notices: string[]): PartitionsInfo {
   let table: PartitionTable;
   try {
-    table = readPartitionTable((offset, length) => {
-      const bytes = new Uint8Array(length);
-      device.read(bytes, 0, length, offset);
-      return bytes;
-    }, device.size);
+    table = partitionTableOf(device);
   } catch (error) {
     notices.push(`the partition table cannot be read: ${describeError(error)}`);
     return { partitionTable: null, partitions: [] };

@@ -21,7 +21,7 @@ import { describeError, Errno } from '../errno.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { Caching } from '../fuse/file-system.js';
 import type { ByteRange, Partition } from './partition.js';
-import { readPartitionTable } from './partition-table.js';
+import { partitionTableOf } from './partition-table.js';
 import { DISK_SLOT, SLOTS, type TablePlaces, type View, type ViewState } from './view-state.js';
 
 /** How long an open waits for the close of what it does not go together with, milliseconds. */
@@ -153,11 +153,7 @@ export class DiskViews {
   #readTable(): void {
     const { size } = this.#device;
     const { written } = this.#state;
-    const table = readPartitionTable((offset, length) => {
-      const bytes = new Uint8Array(length);
-      this.#device.read(bytes, 0, length, offset);
-      return bytes;
-    }, size);
+    const table = partitionTableOf(this.#device);
     const isWatched = this.#state.watch(placesOf(table.places, size));
     this.#publish(table.partitions.filter((partition) => !partition.isContainer));
     for (const notice of table.notices) this.#tell(`partition table: ${notice}`);

@@ -6,6 +6,7 @@
  * small reads, and gives partitions that lie inside the disk; what is odd is left out or cut, with a
  * notice. Partitions have the numbers that Linux gives them.
  */
+import type { BlockDevice } from '../block/block-device.js';
 import { readGpt } from './gpt.js';
 import { readMbr } from './mbr.js';
 import { PARTITIONS_MAX, type ByteRange, type Partition, type ReadDisk } from './partition.js';
@@ -83,6 +84,19 @@ function checked(
   }
   const partitions = inside.slice(0, PARTITIONS_MAX).sort((a, b) => a.number - b.number);
   return { partitions, notices: few([...told, ...overlaps(partitions)]) };
+}
+
+/**
+ * Reads the partition table of a disk.
+ *
+ * @throws what reading the disk throws
+ */
+export function partitionTableOf(device: BlockDevice): PartitionTable {
+  return readPartitionTable((offset, length) => {
+    const bytes = new Uint8Array(length);
+    device.read(bytes, 0, length, offset);
+    return bytes;
+  }, device.size);
 }
 
 function few(notices: readonly string[]): string[] {
