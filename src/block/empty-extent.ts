@@ -18,7 +18,7 @@ import { decodeSparseHeader, SparseExtentHeader } from '../vmdk/sparse-extent-he
 import { isZero } from '../binary/zeros.js';
 import { TABLE_DAMAGED } from './grain-tables.js';
 import { HostFile } from './host-file.js';
-import type { SparseExtentDescription } from './sparse-extent.js';
+import { writeAll, type SparseExtentDescription } from './sparse-extent.js';
 import { placeOf, SECTOR_SCALE } from './table-codec.js';
 
 const PIECE_BYTES = 1024 * 1024;
@@ -121,7 +121,7 @@ function emptySeSparse(tableCount: number, file: HostFile, header: SeSparseHeade
 
 /** The extent was closed, unless something of a crash stays. */
 function closeCleanly({ lastWrites }: SparseExtentDescription, file: HostFile): void {
-  for (const { bytes, position } of lastWrites) write(file, bytes, position);
+  writeAll(file, lastWrites);
   file.sync();
 }
 

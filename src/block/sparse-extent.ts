@@ -320,6 +320,7 @@ export class SparseExtent implements Extent {
   }
 }
 
-function writeAll(file: HostFile, writes: readonly HeaderWrite[]): void {
+/** Makes all `writes`, without a barrier. */
+export function writeAll(file: HostFile, writes: readonly HeaderWrite[]): void {
   for (const { bytes, position } of writes) file.write(bytes, 0, bytes.length, position);
 }

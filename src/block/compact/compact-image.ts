@@ -109,14 +109,11 @@ function assertSound(path: string, image: OpenedImage, options: CompactOptions):
   );
 }
 
-function compactAll(
-  { description }: OpenedImage,
-  options: CompactOptions,
-): CompactReport['files'][number][] {
-  const [layer, ...parents] = description.layers;
+function compactAll(image: OpenedImage, options: CompactOptions): CompactReport['files'][number][] {
+  const [, ...parents] = image.description.layers;
   const parent =
     parents.length === 0 ? undefined : attachImage({ layers: parents, owners: undefined });
-  const extents = (layer?.extents ?? []).flatMap((extent) => ('file' in extent ? [extent] : []));
+  const extents = extentsOf(image);
   const paths = [...new Set(extents.map(({ file }) => file.path))];
   const before = paths.map(allocatedBytes);
   for (const extent of extents) {

@@ -16,7 +16,7 @@ import { u32Bytes } from '../../binary/struct.js';
 import { CowdHeader } from '../../vmdk/cowd-header.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../../vmdk/grain-entry.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
-import type { SparseExtentDescription } from '../sparse-extent.js';
+import { writeAll, type SparseExtentDescription } from '../sparse-extent.js';
 import { newTableCodec } from '../table-codec.js';
 import {
   copyInFile,
@@ -82,9 +82,7 @@ class SectorCompaction {
     }
     if (!this.#isMarked) return;
     file.sync();
-    for (const { bytes, position } of this.#description.lastWrites) {
-      file.write(bytes, 0, bytes.length, position);
-    }
+    writeAll(file, this.#description.lastWrites);
     file.sync();
   }
 
@@ -93,9 +91,7 @@ class SectorCompaction {
     if (this.#isMarked) return;
     this.#isMarked = true;
     const { file } = this.#compaction;
-    for (const { bytes, position } of this.#description.firstWrites) {
-      file.write(bytes, 0, bytes.length, position);
-    }
+    writeAll(file, this.#description.firstWrites);
     file.sync();
   }
 
