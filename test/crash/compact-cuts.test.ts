@@ -10,11 +10,10 @@ import { compactImage } from '../../src/block/compact/compact-image.js';
 import { openImage } from '../../src/block/open-image.js';
 import { pattern } from '../helpers/made-disk.js';
 import { inspectFiles, readDisk } from './check-state.js';
-import { loadFiles, memoryFiles, recordHost } from './memory-host.js';
-import { Random } from './random.js';
-import { replay } from './replay.js';
+import { recordChanges, tryCuts } from './cut-states.js';
+import { loadFiles, memoryFiles } from './memory-host.js';
 import { TINY_DISKS, type TinyDisk } from './tiny-disks.js';
-import { diskOffset, imagePath, type TraceEvent } from './workload.js';
+import { diskOffset, imagePath } from './workload.js';
 
 vi.mock('node:fs', async (original) => {
   const { fsInMemory } = await import('./memory-host.js');
@@ -119,26 +118,12 @@ describe('compacting that is cut off anywhere leaves a disk that is sound and th
   test.each(disks)('$name', (fresh) => {
     const disk = filled(fresh);
     loadFiles(disk.files);
-    const events: TraceEvent[] = [];
-    recordHost((event) => events.push(event));
-    try {
-      compactImage(imagePath(disk), OPTIONS);
-    } finally {
-      recordHost(undefined);
-    }
+    const events = recordChanges(() => compactImage(imagePath(disk), OPTIONS));
     expect(events.length).toBeGreaterThan(0);
-    let states = 0;
-    const wrong: string[] = [];
-    replay({ disk, events }, PLAN, new Random(1), {
-      isDone: () => states >= STATES || wrong.length > 0,
-      opened: () => undefined,
-      state: (_point, describe) => {
-        states += 1;
-        const problems = wrongWith(disk);
-        if (states % 5 === 0) problems.push(...wrongLater(disk));
-        if (problems.length > 0) wrong.push([describe(), ...problems].join('\n'));
-      },
-    });
+    const { states, wrong } = tryCuts(disk, events, PLAN, STATES, (state) => [
+      ...wrongWith(disk),
+      ...(state % 5 === 0 ? wrongLater(disk) : []),
+    ]);
     total += states;
     expect(wrong).toEqual([]);
     expect(states).toBeGreaterThan(1);

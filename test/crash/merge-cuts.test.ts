@@ -9,14 +9,8 @@ import { openImage } from '../../src/block/open-image.js';
 import { VmdkError } from '../../src/vmdk/vmdk-error.js';
 import { inspectFiles } from './check-state.js';
 import { holdsNothing } from '../helpers/made-child.js';
-import {
-  loadFiles,
-  MEMORY_FOLDER,
-  memoryFiles,
-  openCount,
-  recordHost,
-  type HostEvent,
-} from './memory-host.js';
+import { recordChanges } from './cut-states.js';
+import { loadFiles, MEMORY_FOLDER, memoryFiles, openCount, type HostEvent } from './memory-host.js';
 import { MERGE_PAIRS, type MergePair } from './merge-pairs.js';
 import { Random } from './random.js';
 import { replay } from './replay.js';
@@ -122,14 +116,8 @@ function cut(
   wanted: number,
   change = (events: readonly HostEvent[]): readonly HostEvent[] => events,
 ): { left: MergePair[]; tried: number; wrong: string[] } {
-  const events: HostEvent[] = [];
   loadFiles(pair.files);
-  recordHost((event) => events.push(event));
-  try {
-    merge();
-  } finally {
-    recordHost(undefined);
-  }
+  const events = recordChanges(merge);
   const left: MergePair[] = [];
   const wrong: string[] = [];
   let tried = 0;

@@ -8,11 +8,10 @@ import { checkAndRepair, type CheckReport } from '../../src/block/check/check-an
 import { openImage } from '../../src/block/open-image.js';
 import { pattern } from '../helpers/made-disk.js';
 import { inspectFiles, readDisk } from './check-state.js';
-import { loadFiles, memoryFiles, recordHost } from './memory-host.js';
-import { Random } from './random.js';
-import { replay } from './replay.js';
+import { recordChanges, tryCuts } from './cut-states.js';
+import { loadFiles, memoryFiles } from './memory-host.js';
 import { TINY_DISKS, type TinyDisk } from './tiny-disks.js';
-import { diskOffset, imagePath, type TraceEvent } from './workload.js';
+import { diskOffset, imagePath } from './workload.js';
 
 vi.mock('node:fs', async (original) => {
   const { fsInMemory } = await import('./memory-host.js');
@@ -143,27 +142,13 @@ describe('a repair that is cut off anywhere', () => {
     const disk = damaged(found, damage);
     loadFiles(disk.files);
     const before = new Set(errorsOf(check(disk, false)));
-    const events: TraceEvent[] = [];
-    recordHost((event) => events.push(event));
-    try {
+    const events = recordChanges(() => {
       expect(check(disk, true).mended.length).toBeGreaterThan(0);
-    } finally {
-      recordHost(undefined);
-    }
+    });
     expect(events.some(({ kind }) => kind === 'length')).toBe(
       damage === damageEnd || damage === damageHosted,
     );
-    let states = 0;
-    const wrong: string[] = [];
-    replay({ disk, events }, PLAN, new Random(1), {
-      isDone: () => states >= STATES || wrong.length > 0,
-      opened: () => undefined,
-      state: (_point, describe) => {
-        states += 1;
-        const problems = wrongWith(disk, before);
-        if (problems.length > 0) wrong.push([describe(), ...problems].join('\n'));
-      },
-    });
+    const { states, wrong } = tryCuts(disk, events, PLAN, STATES, () => wrongWith(disk, before));
     total += states;
     expect(wrong).toEqual([]);
     // Each repair writes twice at least.
