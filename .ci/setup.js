@@ -17,6 +17,7 @@ const programs = {
   test: {
     fusermount3: 'fuse3',
     'qemu-img': 'qemu-utils',
+    'qemu-storage-daemon': 'qemu-system-common',
     'mkfs.ext4': 'e2fsprogs',
     fuse2fs: 'fuse2fs',
     losetup: 'mount',

@@ -101,7 +101,13 @@ describe.skipIf(isMissing('locks of QEMU', 'fuse', 'qemu'))('QEMU and a mount', 
     const image = await newImage('8M');
     const writer = await mountImage(image);
     expect((await write(image)).stderr).toMatch(/Failed to get .*lock/);
-    expect((await run('qemu-img', ['check', image])).stderr).toMatch(/Failed to get .*lock/);
+    for (const args of [
+      ['check', image],
+      ['convert', '-O', 'raw', image, `${image}.raw`],
+      ['bench', '-w', '-c', '1', image],
+    ]) {
+      expect((await run('qemu-img', args)).stderr).toMatch(/Failed to get .*lock/);
+    }
     await writer.unmount();
     await mountImage(image, '-r');
     expect((await write(image)).stderr).toMatch(/Failed to get .*lock/);
@@ -123,4 +129,60 @@ describe.skipIf(isMissing('locks of QEMU', 'fuse', 'qemu'))('QEMU and a mount', 
     await sleep(10);
     expect((await tryMount(image)).code).toBe(0);
   });
+
+  test('refuse the writers of each other: qemu-img was first', async () => {
+    const image = await newImage('8M');
+    const qemu = spawn('qemu-img', ['bench', '-w', '-c', '100000000', image], { stdio: 'ignore' });
+    onTestFinished(() => {
+      qemu.kill('SIGKILL');
+    });
+    await untilLocked(image);
+    expect((await tryMount(image)).code).toBe(6);
+    expect((await tryMount(image, '-r')).code).toBe(6);
+  });
 });
+
+const needsDaemon = isMissing('locks of the storage daemon', 'fuse', 'qemu', 'storageDaemon');
+
+describe.skipIf(needsDaemon)('the storage daemon and a mount', () => {
+  /** Arguments that have the daemon export `image` for writing. */
+  const exporting = (image: string): string[] => [
+    '--blockdev',
+    `vmdk,node-name=disk,file.driver=file,file.filename=${image}`,
+    '--nbd-server',
+    `addr.type=unix,addr.path=${image}.socket`,
+    '--export',
+    'nbd,id=export,node-name=disk,writable=on',
+  ];
+
+  test('refuse the writers of each other', async () => {
+    const image = await newImage('8M');
+    const writer = await mountImage(image);
+    const refused = await run('qemu-storage-daemon', exporting(image));
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toMatch(/Failed to get .*lock/);
+    await writer.unmount();
+
+    const daemon = spawn('qemu-storage-daemon', exporting(image), { stdio: 'ignore' });
+    onTestFinished(() => {
+      daemon.kill('SIGKILL');
+    });
+    await untilLocked(image);
+    expect((await tryMount(image)).code).toBe(6);
+    expect((await tryMount(image, '-r')).code).toBe(6);
+    daemon.kill();
+    await new Promise((resolve) => daemon.once('exit', resolve));
+    expect((await tryMount(image)).code).toBe(0);
+  });
+});
+
+/** Waits until another program has `image` open for writing. */
+async function untilLocked(image: string): Promise<void> {
+  const end = performance.now() + 60_000;
+  for (;;) {
+    const { stdout } = await vmdkfs('info', image);
+    if (stdout.includes('has it open for writing')) return;
+    if (performance.now() > end) throw new Error(`nobody has opened ${image}: ${stdout}`);
+    await sleep(20);
+  }
+}

@@ -20,6 +20,7 @@ const REQUIREMENTS = {
   root: () => (process.getuid?.() === 0 ? undefined : 'not root'),
   loop: () => (existsSync('/dev/loop-control') ? missingProgram('losetup') : 'no loop devices'),
   qemu: () => missingProgram('qemu-img') ?? missingProgram('qemu-io'),
+  storageDaemon: () => missingProgram('qemu-storage-daemon'),
   ext4: () => missingProgram('mkfs.ext4'),
   fuse2fs: () => missingProgram('fuse2fs'),
   script: () => missingProgram('script'),
