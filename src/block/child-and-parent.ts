@@ -31,7 +31,7 @@ export interface ChildAndParent {
   readonly newCid: number;
 }
 
-const INSTEAD = 'copy the whole disk of the child to a new image instead (qemu-img convert)';
+const INSTEAD = 'copy the whole disk of the child to a new image instead (vmdkfs convert)';
 
 /**
  * Opens the child `path` and its parent, and sees to it that all that the child holds can be written
