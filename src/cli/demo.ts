@@ -27,18 +27,19 @@ export function addDemoCommand(program: Command): void {
 
 function suggestions(folder: string, image: string, mountpoint: string): string[] {
   const disk = join(mountpoint, 'disk.raw');
-  // Without allow_other not even root sees the mount of an ordinary user.
-  const look =
+  // Without allow_other not even root sees the mount of an ordinary user, whose PATH lacks /sbin in
+  // some distributions.
+  const [mkfs, look] =
     process.getuid?.() === 0
-      ? `mount -o loop ${disk} /mnt   # then: umount /mnt`
-      : `debugfs ${disk}`;
+      ? ['mkfs.ext4', `mount -o loop ${disk} /mnt   # then: umount /mnt`]
+      : ['/sbin/mkfs.ext4', `/sbin/debugfs ${disk}`];
   const called = process.argv[1] ?? 'vmdkfs';
   const command = basename(called) === 'vmdkfs' ? 'vmdkfs' : called;
   return [
     `${image} is mounted on ${mountpoint}. Try:`,
     '',
     `  ls -ls ${mountpoint}`,
-    `  mkfs.ext4 ${disk}`,
+    `  ${mkfs} ${disk}`,
     `  ${look}`,
     `  ${command} info ${image}`,
     '',
