@@ -12,9 +12,10 @@ import {
 import { addPermissionOptions, permissionsOf, type PermissionFlags } from './open-options.js';
 import { formatSize, parseSize } from './size.js';
 import { parseAdapter, parseSubformat } from './subformat-names.js';
-import { complain, print } from './output.js';
+import { print } from './output.js';
+import { addQuietOption, printNotices, type QuietFlags } from './report.js';
 
-interface CreateFlags extends PermissionFlags {
+interface CreateFlags extends PermissionFlags, QuietFlags {
   readonly size?: string;
   readonly backing?: string;
   readonly subformat: Subformat;
@@ -49,6 +50,7 @@ export function addCreateCommand(program: Command): void {
     )
     .addHelpText('after', HELP)
     .action(create);
+  addQuietOption(command);
   addPermissionOptions(command);
 }
 
@@ -67,11 +69,11 @@ function create(image: string, flags: CreateFlags): void {
   const permissions = permissionsOf(flags);
   const made = createImage(image, { size, backing, subformat, adapter, permissions });
   const child = backing === undefined ? '' : `, a child of ${backing}`;
-  print(`${image}: ${subformat}, ${formatSize(made)}${child}`);
+  if (flags.quiet !== true) print(`${image}: ${subformat}, ${formatSize(made)}${child}`);
   if (backing !== undefined && isOutsideFolder(image, backing)) {
-    complain(
-      `vmdkfs: ${backing} lies outside the folder of ${image}: mounting ${image} will need --allow-outside`,
-    );
+    printNotices(flags, [
+      `${backing} lies outside the folder of ${image}: mounting ${image} will need --allow-outside`,
+    ]);
   }
 }
 

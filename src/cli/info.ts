@@ -1,6 +1,5 @@
 /** `vmdkfs info IMAGE [--json]`. */
 import type { Command } from 'commander';
-import { printable } from '../errno.js';
 import {
   listDisks,
   openImage,
@@ -12,11 +11,9 @@ import { formatCid } from '../vmdk/cid.js';
 import { formatSize } from './size.js';
 import { describePartitions, formatPartitions, type PartitionsInfo } from './partitions.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
-import { complain, print } from './output.js';
+import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
 
-interface InfoFlags extends OpenFlags {
-  readonly json?: true;
-}
+interface InfoFlags extends OpenFlags, ReportFlags {}
 
 /** Adds the command to the program. */
 export function addInfoCommand(program: Command): void {
@@ -27,8 +24,8 @@ export function addInfoCommand(program: Command): void {
       'Show size, subformat, extents and parents of an image, its partitions with the commands that mount them, who has it in use, and the disks in an OVA. The image is only read.',
     )
     .argument('<image>', 'the VMDK file, the descriptor of a split disk, or an OVA')
-    .option('--json', 'print JSON')
     .action(info);
+  addReportOptions(command);
   addOpenOptions(command);
 }
 
@@ -37,22 +34,18 @@ function info(path: string, flags: InfoFlags): void {
   const options = openOptions(flags, true);
   const isList = disks.length > 1 && flags.disk === undefined;
   const infos = isList
-    ? disks.map((disk) => describeDisk(path, { ...options, disk }))
-    : [describeDisk(path, options)];
-  if (flags.json === true) {
-    const result = isList ? { image: path, disks: infos } : infos[0];
-    print(JSON.stringify(result, undefined, 2));
-  } else {
-    print(...format(path, infos).map(printable));
-  }
+    ? disks.map((disk) => describeDisk(path, { ...options, disk }, flags))
+    : [describeDisk(path, options, flags)];
+  const json = isList ? { image: path, disks: infos } : infos[0];
+  printResult(flags, json, format(path, infos));
 }
 
-function describeDisk(path: string, options: OpenOptions): ImageInfo {
+function describeDisk(path: string, options: OpenOptions, flags: InfoFlags): ImageInfo {
   const image = openImage(path, options);
   try {
     const notices = [...image.notices];
     const info = describe(path, image.disk ?? null, image, notices);
-    complain(...notices.map((notice) => `vmdkfs: ${printable(notice)}`));
+    printNotices(flags, notices);
     return info;
   } finally {
     image.device.close();
@@ -144,11 +137,23 @@ function formatDisk(info: ImageInfo, number: number, count: number): string[] {
     ...(disk === null ? [] : [`disk:       ${disk}`]),
     `subformat:  ${first?.createType ?? ''}`,
     `size:       ${formatSize(info.size)}`,
-    `allocated:  ${formatSize(info.allocated)}`,
+    `allocated:  ${formatSize(info.allocated)}${shareOf(info)}`,
     ...(first === undefined ? [] : formatLayer(first)),
     ...formatPartitions(info),
     ...parents.flatMap((parent) => ['', `parent:     ${parent.file}`, ...formatLayer(parent)]),
   ];
+}
+
+function shareOf({ allocated, size }: ImageInfo): string {
+  if (allocated === 0) return '';
+  const percent = Math.round((100 * allocated) / size);
+  return `, ${percent === 0 ? 'less than 1' : percent} % of the disk`;
+}
+
+/** Bytes that the files of a layer take up on the host; several extents can be in one. */
+function hostBytesOf({ extents }: LayerInfo): number {
+  const files = new Map(extents.map((extent) => [extent.file, extent.fileAllocated]));
+  return [...files.values()].reduce((sum, bytes) => sum + bytes, 0);
 }
 
 const USES = {
@@ -159,8 +164,12 @@ const USES = {
 function formatLayer(layer: LayerInfo): string[] {
   const parent = layer.parentCid === null ? '' : `, parent CID ${layer.parentCid}`;
   return [
+    `takes up:   ${formatSize(hostBytesOf(layer))} on the host`,
     `CID:        ${layer.cid ?? 'none'}${parent}`,
-    ...(layer.uncleanShutdown ? ['state:      was not closed cleanly'] : []),
+    // A writer marks the image until it closes it.
+    ...(layer.uncleanShutdown && layer.inUseBy !== 'writer'
+      ? ['state:      was not closed cleanly']
+      : []),
     ...(layer.inUseBy === null ? [] : [`in use:     ${USES[layer.inUseBy]}`]),
     ...(layer.vmwareMark === null ? [] : [`in use:     marked by VMware (${layer.vmwareMark})`]),
     ...layer.extents.map((extent) => {

@@ -19,6 +19,7 @@ import { serve } from '../mount/session.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain } from './output.js';
 import { addOverlayOptions, overlayOf, type OverlayFlags } from './overlay-options.js';
+import { addQuietOption, printNotices, type QuietFlags } from './report.js';
 import {
   addServiceOptions,
   ReadyDescriptor,
@@ -29,7 +30,7 @@ import {
 /** The command that is meant where none is named. */
 export const DEFAULT_COMMAND = 'mount';
 
-interface MountFlags extends OpenFlags, OverlayFlags, ServiceFlags {
+interface MountFlags extends OpenFlags, OverlayFlags, QuietFlags, ServiceFlags {
   readonly option?: readonly string[];
   readonly foreground?: true;
   readonly debug?: true;
@@ -81,6 +82,7 @@ export function addMountCommand(program: Command): void {
     )
     .option('--no-lock', 'do not keep other programs from using the image at the same time')
     .action(mount);
+  addQuietOption(command);
   addOverlayOptions(command);
   addServiceOptions(command);
   addOpenOptions(command);
@@ -109,29 +111,31 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
     passed: options.passed,
   };
   if (flags.foreground === true || isDebug) {
-    await serveHere(request, readyDescriptor);
+    await serveHere(request, flags, readyDescriptor);
     return;
   }
-  await serveApart(request, readyDescriptor);
+  await serveApart(request, flags, readyDescriptor);
 }
 
 async function serveApart(
   request: MountRequest,
+  flags: QuietFlags,
   readyDescriptor: ReadyDescriptor | undefined,
 ): Promise<void> {
   const program = fileURLToPath(new URL('./server-process.js', import.meta.url));
   const result = await serveInBackground(request, program);
-  if (result.lines.length > 0) complain(...result.lines);
+  if (result.exitCode !== 0 || flags.quiet !== true) complain(...result.lines);
   if (result.exitCode === 0) readyDescriptor?.say();
   process.exitCode = result.exitCode;
 }
 
 async function serveHere(
   request: MountRequest,
+  flags: QuietFlags,
   readyDescriptor: ReadyDescriptor | undefined,
 ): Promise<void> {
   await serve(request, ({ mountpoint, notices }) => {
-    complain(...notices.map((notice) => `vmdkfs: ${notice}`));
+    printNotices(flags, notices);
     if (request.log !== undefined) leaveTerminal(mountpoint, request.log);
     readyDescriptor?.say();
   });

@@ -1,16 +1,25 @@
 /**
- * How a command that works on an image reports: notices on stderr, progress on a terminal, the
- * result as lines or as JSON on stdout. The same options and the same order for all of them.
+ * How commands report: notices on stderr, progress on a terminal, the result as lines or as JSON on
+ * stdout. The same options and the same order for all of them.
  */
 import type { Command } from 'commander';
 import { printable } from '../errno.js';
 import { complain, print } from './output.js';
 import { Progress } from './progress.js';
 
-/** What `addReportOptions` adds, as commander gives it. */
-export interface ReportFlags {
-  readonly json?: true;
+/** What `addQuietOption` adds, as commander gives it. */
+export interface QuietFlags {
   readonly quiet?: true;
+}
+
+/** What `addReportOptions` adds. */
+export interface ReportFlags extends QuietFlags {
+  readonly json?: true;
+}
+
+/** Adds `--quiet` to a command without a result to print. */
+export function addQuietOption(command: Command): void {
+  command.option('-q, --quiet', 'print errors only');
 }
 
 /** Adds `--json` and `--quiet` to a command. */
@@ -34,7 +43,7 @@ export async function withProgress<T>(
 }
 
 /** Says what the user should know beside the result. */
-export function printNotices(flags: ReportFlags, notices: readonly string[]): void {
+export function printNotices(flags: QuietFlags, notices: readonly string[]): void {
   if (flags.quiet === true) return;
   complain(...notices.map((notice) => `vmdkfs: ${printable(notice)}`));
 }

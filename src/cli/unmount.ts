@@ -4,16 +4,17 @@ import { MountError } from '../mount/mount-error.js';
 import { mountpointPath } from '../mount/mountpoint.js';
 import { detachLoops, takeLastWords, unmountEntry } from '../mount/unmounting.js';
 import { findMount } from '../os/mount-table.js';
-import { complain, print } from './output.js';
+import { print } from './output.js';
+import { addQuietOption, printNotices, type QuietFlags } from './report.js';
 
-interface UnmountFlags {
+interface UnmountFlags extends QuietFlags {
   readonly lazy?: true;
   readonly detachLoops?: true;
 }
 
 /** Adds the command to the program. */
 export function addUnmountCommand(program: Command): void {
-  program
+  const command = program
     .command('unmount')
     .alias('umount')
     .summary('unmount, and wait until the image is closed')
@@ -24,6 +25,7 @@ export function addUnmountCommand(program: Command): void {
     .option('-l, --lazy', 'detach a busy mount now; it is served until its last user is gone')
     .option('--detach-loops', 'first detach loop devices over its files that nobody has mounted')
     .action(unmountCommand);
+  addQuietOption(command);
 }
 
 async function unmountCommand(path: string, flags: UnmountFlags): Promise<void> {
@@ -36,10 +38,11 @@ async function unmountCommand(path: string, flags: UnmountFlags): Promise<void> 
   }
   if (flags.detachLoops === true) {
     const detached = await detachLoops(mountpoint);
-    print(...detached.map(({ file, path: device }) => `${device} detached (${file})`));
+    const lines = detached.map(({ file, path: device }) => `${device} detached (${file})`);
+    if (flags.quiet !== true) print(...lines);
   }
   const { servedFor } = await unmountEntry(entry, flags.lazy === true);
   if (servedFor === undefined) return;
   const by = servedFor.length === 0 ? '' : `: ${servedFor.join(', ')}`;
-  complain(`vmdkfs: ${mountpoint}: detached; served until its last user is gone${by}`);
+  printNotices(flags, [`${mountpoint}: detached; served until its last user is gone${by}`]);
 }

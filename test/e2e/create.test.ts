@@ -67,6 +67,17 @@ describe('create', () => {
     expect(await vmdkfs('create', image, '-b', base)).toMatchObject({ code: 0, stderr: '' });
   });
 
+  test('--quiet prints errors only', async () => {
+    const silent = { code: 0, stdout: '', stderr: '' };
+    const base = join(folder, 'base.vmdk');
+    expect(await vmdkfs('create', base, '-s', '1M', '--quiet')).toEqual(silent);
+    mkdirSync(join(folder, 'vm'));
+    const child = join(folder, 'vm', 'child.vmdk');
+    expect(await vmdkfs('create', '-q', child, '-b', base)).toEqual(silent);
+    expect(readFileSync(child, 'latin1')).toMatch(/^parentFileNameHint="\.\.\/base\.vmdk"$/m);
+    expectOneLine(await vmdkfs('create', '-q', base, '-s', '1M'), 4, /base\.vmdk.*exist/);
+  });
+
   test('fails with 1 for a command line that asks for what there is not', async () => {
     const size = ['-s', '1M'];
     await expectRefusal(

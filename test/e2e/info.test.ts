@@ -1,5 +1,6 @@
 /** What `vmdkfs info` says of partitions and of who uses an image; text and JSON. */
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { openImage } from '../../src/block/open-image.js';
@@ -42,6 +43,7 @@ describe('partitions', () => {
     fill(disk);
     const { stderr, stdout } = await info();
     expect(stderr).toBe('vmdkfs: partition table: partitions 3 and 5 overlap\n');
+    expect(await info('--quiet')).toEqual({ stdout, stderr: '' });
     expect(stdout.slice(stdout.indexOf('partitions:')).split('\n')).toEqual([
       'partitions: DOS, MNT being where the image is mounted',
       '    1:  Linux, 2 MiB (2097152 bytes) at byte 1048576, bootable',
@@ -96,6 +98,40 @@ describe('partitions', () => {
   });
 });
 
+describe('sizes', () => {
+  const linesOf = async (): Promise<string[]> =>
+    (await info()).stdout.split('\n').filter((line) => /^(size|allocated|takes up):/.test(line));
+
+  test('of the disk, of what is allocated of it, and of the file are shown', async () => {
+    const size = 'size:       8 MiB (8388608 bytes)';
+    const onHost = expect.stringMatching(
+      /^takes up: {3}[1-9][^\n]* bytes\) on the host$/,
+    ) as string;
+    expect(await linesOf()).toEqual([size, 'allocated:  0 bytes', onHost]);
+    fill(Buffer.alloc(65536, 1));
+    const grain = 'allocated:  64 KiB (65536 bytes), 1 % of the disk';
+    expect(await linesOf()).toEqual([size, grain, onHost]);
+    fill(Buffer.alloc(2 * MIB, 1));
+    const quarter = 'allocated:  2 MiB (2097152 bytes), 25 % of the disk';
+    expect(await linesOf()).toEqual([size, quarter, onHost]);
+  });
+
+  test('of split images are those of all their files', async () => {
+    image = join(image, '..', 'split.vmdk');
+    const args = ['-s', '5G', '-t', 'twoGbMaxExtentFlat'];
+    expect((await vmdkfs('create', image, ...args)).code).toBe(0);
+    fill(Buffer.alloc(4096, 1));
+    const { chain } = JSON.parse((await info('--json')).stdout) as {
+      chain: [{ extents: { fileAllocated: number }[] }];
+    };
+    const bytes = chain[0].extents.map(({ fileAllocated }) => fileAllocated);
+    expect(bytes.length).toBeGreaterThan(1);
+    const sum = bytes.reduce((one, other) => one + other, 0);
+    expect((await linesOf())[2]).toContain(`(${sum} bytes) on the host`);
+    expect((await linesOf())[1]).toMatch(/, less than 1 % of the disk$/);
+  });
+});
+
 describe('the use of an image', () => {
   const useOf = async (): Promise<unknown> =>
     (JSON.parse((await info('--json')).stdout) as { chain: unknown[] }).chain[0];
@@ -106,6 +142,14 @@ describe('the use of an image', () => {
     const writing = await mountImage(image);
     expect(await useOf()).toMatchObject({ inUseBy: 'writer' });
     expect((await info()).stdout).toMatch(/^in use: {5}another program .* for writing$/m);
+    // Its mark of an image that is not closed is no news then; in a copy it is.
+    await writeFile(writing.disk, 'x', { flag: 'r+' });
+    expect(await useOf()).toMatchObject({ uncleanShutdown: true });
+    expect((await info()).stdout).not.toContain('closed');
+    await copyFile(image, `${image}.copy`);
+    expect((await vmdkfs('info', `${image}.copy`)).stdout).toMatch(
+      /^state: {6}was not closed cleanly$/m,
+    );
     await writing.unmount();
     const reading = await mountImage(image, '-o', 'ro');
     expect(await useOf()).toMatchObject({ inUseBy: 'reader' });

@@ -53,6 +53,7 @@ describe.skipIf(isMissing('streamOptimized', 'fuse', 'qemu'))('a streamOptimized
     expect((await run('dd', ['if=/dev/zero', `of=${disk}`, 'count=1'])).stderr).toMatch(
       /Read-only file system/,
     );
+    expect(await tryMount(image, '--quiet')).toMatchObject({ code: 0, stdout: '', stderr: '' });
     const quiet = await tryMount(image, '-o', 'ro');
     expect(quiet).toMatchObject({ code: 0, stderr: '' });
     // Holes are found, so a sparse copy is one.

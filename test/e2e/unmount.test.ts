@@ -44,6 +44,18 @@ describe.skipIf(isMissing('unmount', 'fuse'))('unmount', () => {
     expect(entries.filter((entry) => entry > 1)).toHaveLength(1);
   });
 
+  test('--quiet prints errors only', async () => {
+    const image = await newImage('16M');
+    const { disk, mountpoint, pid } = await mountImage(image);
+    const handle = await open(disk);
+    const busy = await vmdkfs('unmount', '-q', mountpoint);
+    expect(busy).toMatchObject({ code: 3, stdout: '' });
+    expect(busy.stderr).toMatch(/^vmdkfs: .*mnt: .*busy; in use by .*\n$/);
+    expect(await vmdkfs('unmount', '--quiet', '--lazy', mountpoint)).toEqual(DONE);
+    await handle.close();
+    await until('the image is closed', SOON_MS, () => !existsSync(`/proc/${pid}`));
+  });
+
   test('tells what a server said that was made to leave', async () => {
     const image = await newImage('16M');
     const { disk, mountpoint, pid } = await mountImage(image);
@@ -166,6 +178,10 @@ describe.skipIf(isMissing('loop devices', 'fuse', 'root', 'loop', 'ext4'))('--de
     expect(isMountedAt(mountpoint)).toBe(false);
     expect(inspectSparseFile(image)).toMatchObject({ problems: [], uncleanShutdown: 0 });
     expect(await vmdkfs('unmount', '--detach-loops', mountpoint)).toMatchObject({ code: 3 });
+
+    const again = await mountImage(image);
+    await check('losetup', '-f', again.disk);
+    expect(await vmdkfs('unmount', '-q', '--detach-loops', again.mountpoint)).toEqual(DONE);
   });
 });
 
