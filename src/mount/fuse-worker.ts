@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { attachImage, type ImageDescription } from '../block/attach-image.js';
 import { DiskFileSystem } from '../fs/disk-file-system.js';
+import { BusyWait } from '../fuse/kernel/busy-wait.js';
 import { Exchange } from '../fuse/kernel/exchange.js';
 import { serveConnection } from '../fuse/kernel/serve.js';
 import { RequestCounters } from '../fuse/request-counters.js';
@@ -18,6 +19,8 @@ export interface FuseWorkerData {
   /** Request counters, and which slot of them is this thread's. */
   readonly counters: SharedArrayBuffer;
   readonly slot: number;
+  /** Memory for looking for requests; undefined where that is left out. */
+  readonly busyWait: SharedArrayBuffer | undefined;
   readonly writebackCache: boolean;
   readonly onlyUser: number | undefined;
   readonly backingId: number | undefined;
@@ -38,4 +41,6 @@ const device = new FuseDevice(data.fd);
 becomeIoFlusher();
 // From here on this thread neither loads nor opens anything, and hears no messages; it may send some.
 parentPort?.postMessage('ready');
-serveConnection(device, exchange);
+const busyWait =
+  data.busyWait && new BusyWait(() => device.hasRequest(), new Int32Array(data.busyWait));
+serveConnection(device, exchange, busyWait);

@@ -4,11 +4,13 @@
  * connection does; one that ends before that has died, and the mount with it.
  */
 import { closeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { threadEnded } from '../block/attach-image.js';
 import { wholeFile, type OpenedImage } from '../block/open-image.js';
 import { describeError } from '../errno.js';
 import { DiskFileSystem } from '../fs/disk-file-system.js';
+import { BUSY_WAIT_WORDS } from '../fuse/kernel/busy-wait.js';
 import { connect } from '../fuse/kernel/connect.js';
 import { ProtocolError, type Agreement } from '../fuse/kernel/negotiation.js';
 import { WaitingOpens } from '../fuse/kernel/waiting-opens.js';
@@ -108,6 +110,7 @@ async function start(
     image: image.description,
     state: options.state,
     counters: options.counters,
+    busyWait: newBusyWait(),
     writebackCache: agreement.writebackCache,
     onlyUser: options.options.includes('allow_root') ? process.getuid?.() : undefined,
     backingId,
@@ -126,6 +129,11 @@ async function start(
     await mount.release();
   });
   return { name: 'kernel', threads: options.workers, passthrough: isPassed, ended };
+}
+
+/** On a single processor, whoever looks for requests keeps others from sending them. */
+function newBusyWait(): SharedArrayBuffer | undefined {
+  return availableParallelism() > 1 ? new SharedArrayBuffer(4 * BUSY_WAIT_WORDS) : undefined;
 }
 
 /** OPENs that wait are answered by this thread, which the state of the tree tells all it needs. */

@@ -11,6 +11,9 @@ import { systemCallError } from './system-call-error.js';
 /** FUSE_DEV_IOC_BACKING_OPEN: _IOW(229, 1, struct fuse_backing_map), asm-generic encoding. */
 const BACKING_OPEN = 0x4010e501;
 
+/** poll(2). */
+const POLLIN = 1;
+
 /** The connection has ended: unmounted and the last handle closed, or aborted. */
 export const DISCONNECTED = 0;
 
@@ -22,9 +25,19 @@ export class FuseDevice {
   readonly #c = libc();
   /** `struct fuse_backing_map`: fd, flags, padding. */
   readonly #backing = allocatePinned(16, 0);
+  /** `struct pollfd`: fd, events, revents. */
+  readonly #poll = allocatePinned(8, 0);
+  readonly #pollAddress = pinnedAddress(this.#poll) ?? 0;
 
   constructor(fd: number) {
     this.#fd = fd;
+    viewOf(this.#poll).setInt32(0, fd, true);
+    viewOf(this.#poll).setInt16(4, POLLIN, true);
+  }
+
+  /** Whether `receive` has something to say at once, as long as no other thread takes it. */
+  hasRequest(): boolean {
+    return this.#c.poll(this.#pollAddress, 1, 0) !== 0;
   }
 
   /**

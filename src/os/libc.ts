@@ -18,6 +18,8 @@ export interface Libc {
   write(fd: number, address: number, length: number): number;
   pread(fd: number, address: number, length: number, position: number): number;
   pwrite(fd: number, address: number, length: number, position: number): number;
+  /** `address` is that of `count` descriptors with what is waited for, 8 bytes each. */
+  poll(address: number, count: number, milliseconds: number): number;
   /** Moves the file's own offset, which nothing here uses. */
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, length: number): number;
@@ -48,6 +50,7 @@ const SIGNATURES = {
   write: 'int64_t write(int fd, uintptr_t buffer, size_t count)',
   pread: 'int64_t pread(int fd, uintptr_t buffer, size_t count, int64_t offset)',
   pwrite: 'int64_t pwrite(int fd, uintptr_t buffer, size_t count, int64_t offset)',
+  poll: 'int poll(uintptr_t descriptors, ulong count, int milliseconds)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
   fallocate: 'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
   sync_file_range:

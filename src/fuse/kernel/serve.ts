@@ -4,15 +4,22 @@
  */
 import { Errno } from '../../errno.js';
 import { DISCONNECTED, type FuseDevice } from '../../os/fuse-device.js';
+import type { BusyWait } from './busy-wait.js';
 import type { Exchange } from './exchange.js';
 
 /**
  * Serves the connection until it ends.
  *
+ * @param busyWait undefined where a thread that looks for requests would be in the way of others
  * @throws the system's error where requests cannot be read any more; none of them is lost by that
  */
-export function serveConnection(device: FuseDevice, exchange: Exchange): void {
+export function serveConnection(
+  device: FuseDevice,
+  exchange: Exchange,
+  busyWait: BusyWait | undefined,
+): void {
   for (;;) {
+    busyWait?.wait();
     const length = device.receive(exchange.request);
     if (length === DISCONNECTED) return;
     const reply = exchange.handle(length);
