@@ -1,5 +1,5 @@
 /** `vmdkfs demo`: a small image, mounted, and what to try on it. */
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Command } from 'commander';
@@ -13,16 +13,23 @@ export function addDemoCommand(program: Command): void {
   program
     .command('demo')
     .summary('make a small image in a temporary folder, mount it, and say what to try')
-    .action(async () => {
-      const folder = mkdtempSync(join(tmpdir(), 'vmdkfs-demo-'));
-      const image = join(folder, 'demo.vmdk');
-      const mountpoint = join(folder, 'mnt');
-      createImage(image, { size: DEMO_BYTES, backing: undefined });
-      mkdirSync(mountpoint);
-      await program.parseAsync(['mount', image, mountpoint], { from: 'user' });
-      if (process.exitCode !== undefined && process.exitCode !== 0) return;
-      print(...suggestions(folder, image, mountpoint));
-    });
+    .action(() => demo(program));
+}
+
+async function demo(program: Command): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'vmdkfs-demo-'));
+  const image = join(folder, 'demo.vmdk');
+  const mountpoint = join(folder, 'mnt');
+  let isMounted = false;
+  try {
+    createImage(image, { size: DEMO_BYTES, backing: undefined });
+    mkdirSync(mountpoint);
+    await program.parseAsync(['mount', image, mountpoint], { from: 'user' });
+    isMounted = process.exitCode === undefined || process.exitCode === 0;
+  } finally {
+    if (!isMounted) rmSync(folder, { recursive: true });
+  }
+  if (isMounted) print(...suggestions(folder, image, mountpoint));
 }
 
 function suggestions(folder: string, image: string, mountpoint: string): string[] {
