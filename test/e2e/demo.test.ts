@@ -25,7 +25,14 @@ describe('a demo that cannot be', () => {
     async () => {
       const folder = tempFolder();
       const line = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"';
-      const { code, stderr, stdout } = await demo(folder, ['unshare', '-m', 'sh', '-c', line, 'sh']);
+      const { code, stderr, stdout } = await demo(folder, [
+        'unshare',
+        '-m',
+        'sh',
+        '-c',
+        line,
+        'sh',
+      ]);
       expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
       expect(stderr).toMatch(/^vmdkfs: \/dev\/fuse: does not exist; [^\n]*\n$/);
       expect(readdirSync(folder)).toEqual([]);
