@@ -2,10 +2,11 @@
  * Hosted sparse extents written and read from the format's facts alone, with literal offsets:
  * nothing of the product's own encoder or decoder, so that the two check each other.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
 import { pastTheEnd, shared, type Claim } from './claims.js';
 
 const SECTOR = 512;
+const READ_BYTES = 64 * 1024 * 1024;
 
 export interface SparseShape {
   /** Size of the disk in sectors. */
@@ -93,7 +94,22 @@ export interface SparseFacts {
 
 /** Reads an extent's tables and checks them as another program would. */
 export function inspectSparseFile(path: string): SparseFacts {
-  return inspectSparse(readFileSync(path));
+  return inspectSparse(contentOf(path));
+}
+
+/** What is in a file, also where it is larger than 2 GiB, which Node reads no more at once. */
+function contentOf(path: string): Buffer {
+  const file = Buffer.alloc(statSync(path).size);
+  const fd = openSync(path, 'r');
+  try {
+    let at = 0;
+    for (let read = 1; read > 0; at += read) {
+      read = readSync(fd, file, at, Math.min(READ_BYTES, file.length - at), at);
+    }
+  } finally {
+    closeSync(fd);
+  }
+  return file;
 }
 
 /** One directory and the tables that it leads to. */
