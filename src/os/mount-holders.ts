@@ -1,5 +1,6 @@
 /** Who keeps a mount busy, found without touching the mount. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import { loopDevicesOver } from './loop-devices.js';
 import { isOfMount } from './mount-table.js';
 
@@ -21,9 +22,15 @@ function processHolders(mountpoint: string): string[] {
       return target !== undefined && isOfMount(target, mountpoint);
     });
     if (!holds) return [];
-    const name = attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'process';
-    return [`${name} (pid ${pid})`];
+    return [`${nameOf(pid)} (pid ${pid})`];
   });
+}
+
+/** The name of its program: Node 24 gives its first thread a name of its own instead. */
+function nameOf(pid: string): string {
+  const name = attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'process';
+  if (name !== 'MainThread') return name;
+  return attempt(() => basename(readlinkSync(`/proc/${pid}/exe`))) ?? name;
 }
 
 function list(folder: string): string[] {

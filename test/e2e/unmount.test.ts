@@ -1,7 +1,9 @@
 /** `vmdkfs unmount`: busy, lazy, loop devices, and servers that have died. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { newImage } from '../helpers/images.js';
 import { isMountedAt, mountImage } from '../helpers/mounted.js';
@@ -42,6 +44,20 @@ describe.skipIf(isMissing('unmount', 'fuse'))('unmount', () => {
     const { entries, uncleanShutdown } = inspectSparseFile(image);
     expect(uncleanShutdown).toBe(0);
     expect(entries.filter((entry) => entry > 1)).toHaveLength(1);
+  });
+
+  test('names who keeps a mount busy by the program', async () => {
+    const image = await newImage('16M');
+    const { disk, mountpoint } = await mountImage(image);
+    const script = `fs.openSync(process.argv[1]); console.log('open'); setInterval(() => {}, 1e6)`;
+    const holder = spawn(process.execPath, ['-e', script, disk]);
+    onTestFinished(() => {
+      holder.kill('SIGKILL');
+    });
+    await once(holder.stdout, 'data');
+    const { code, stderr } = await vmdkfs('unmount', mountpoint);
+    expect(code).toBe(3);
+    expect(stderr).toContain(`; in use by ${basename(process.execPath)} (pid ${holder.pid})`);
   });
 
   test('--quiet prints errors only', async () => {
