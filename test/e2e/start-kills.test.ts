@@ -1,7 +1,7 @@
 /** Servers that are ended at any moment of their start leave no process, no mount, and no lock. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -113,6 +113,7 @@ describe.skipIf(isMissing('ends while looking', 'fuse', 'strace'))(
   },
 );
 
+/** Beside the server there are its tracer, the helper that mounts, and a program that looks. */
 function isServer(pid: number): boolean {
-  return readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('node');
+  return readlinkSync(`/proc/${pid}/exe`) === realpathSync(process.execPath);
 }
