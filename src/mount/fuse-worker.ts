@@ -38,9 +38,9 @@ const postpone = (request: Uint8Array): void => {
 const counters = new RequestCounters(data.counters, data.slot);
 const exchange = new Exchange(fileSystem, { onlyUser, backingId, counters, postpone, log });
 const device = new FuseDevice(data.fd);
+const busyWait =
+  data.busyWait && new BusyWait(() => device.hasRequest(), new Int32Array(data.busyWait));
 becomeIoFlusher();
 // From here on this thread neither loads nor opens anything, and hears no messages; it may send some.
 parentPort?.postMessage('ready');
-const busyWait =
-  data.busyWait && new BusyWait(() => device.hasRequest(), new Int32Array(data.busyWait));
 serveConnection(device, exchange, busyWait);
