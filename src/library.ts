@@ -44,6 +44,8 @@ export interface CreateOptions {
   readonly adapter?: Adapter;
   /** What the parent and its own parents are allowed to be. */
   readonly permissions?: OpenPermissions;
+  /** Whether a parent that another program writes to is refused: true unless told otherwise. */
+  readonly lock?: boolean | undefined;
 }
 
 /**
@@ -66,13 +68,13 @@ export function openImage(path: string, options: OpenOptions = {}): ImageDevice 
  *   system's error
  */
 export function createImage(path: string, options: CreateOptions): number {
-  const { backing, size } = options;
+  const { backing, lock = true, size } = options;
   const isSize =
     size === undefined ? backing !== undefined : Number.isSafeInteger(size) && size > 0;
   if (!isSize) {
     throw new RangeError(`${path}: size is ${size ?? 'not given'} (a number of bytes expected)`);
   }
-  return create(path, { ...options, backing, size });
+  return create(path, { ...options, backing, lock, size });
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Directories } from './directories.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
 import { TABLE_DAMAGED } from './grain-tables.js';
 import { HostFile } from './host-file.js';
-import type { OpenedFile } from './opened-files.js';
+import { lengthNow, type OpenedFile } from './opened-files.js';
 import { newTableCodec, placeOf, SECTOR_SCALE, type TableCodecDescription } from './table-codec.js';
 
 /** Bytes of tables, as they are in memory, that are read at a time. */
@@ -67,7 +67,11 @@ export interface TablesChecked {
  */
 export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked {
   const { tableEntries } = found;
-  const bounds = new GrainBounds(found.bounds, () => file.length);
+  const bounds = new GrainBounds(
+    found.bounds,
+    () => file.length,
+    () => lengthNow(file),
+  );
   const codec = newTableCodec(found.codec);
   const source = new HostFile(file);
   const [primary, redundant] = found.directories;

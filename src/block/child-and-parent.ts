@@ -7,11 +7,11 @@ import { mergedCidsOf } from '../vmdk/descriptor.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { attachImage } from './attach-image.js';
 import { findParent } from './find-parent.js';
-import { lockFiles } from './image-locks.js';
+import { FileLocks } from './image-locks.js';
 import { ImageLayer, type LayerDescription } from './image-layer.js';
 import { heldRuns } from './image-map.js';
 import { noParent, openChain } from './open-chain.js';
-import { describeLayers, filesOf, sourceOf } from './open-image.js';
+import { describeLayers, sourceOf } from './open-image.js';
 import { isChecked } from './open-extent.js';
 import type { OpenedLayer } from './open-layer.js';
 import { policyOf, type OpenPermissions } from './open-policy.js';
@@ -44,8 +44,9 @@ export function openChildAndParent(
   options: { readonly permissions: OpenPermissions; readonly lock: boolean },
   notices: string[],
 ): ChildAndParent {
-  const files = new OpenedFiles();
-  const parentFiles = new OpenedFiles();
+  const locks = options.lock ? new FileLocks(notices) : undefined;
+  const files = new OpenedFiles(locks);
+  const parentFiles = new OpenedFiles(locks);
   try {
     const policy = { ...policyOf({ ...options.permissions, readOnly: false }), isMerge: true };
     const source = sourceOf(files, path, policy, undefined);
@@ -67,7 +68,6 @@ export function openChildAndParent(
     const [parent] = parents;
     if (parent === undefined) throw noParent(path);
     assertTakes(parent, child);
-    if (options.lock) lockFiles(filesOf([child, ...parents]), notices);
     const devices = attach(child, parents);
     const pair = { child, parent, ...devices, newCid };
     assertExtentsTake(pair);

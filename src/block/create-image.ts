@@ -40,6 +40,8 @@ export interface CreateOptions {
   readonly home?: string;
   /** What the parent and its own parents are allowed to be. */
   readonly permissions?: OpenPermissions;
+  /** Whether the parent is refused where another program writes to it. */
+  readonly lock?: boolean;
 }
 
 /** What a child says of its parent. */
@@ -93,13 +95,13 @@ export function planChild(path: string, parent: NewParent): (file: HostFile) => 
 function parentOf(
   path: string,
   subformat: Subformat,
-  { backing, home = dirname(path), permissions = {} }: CreateOptions,
+  { backing, home = dirname(path), lock = false, permissions = {} }: CreateOptions,
 ): NewParent | undefined {
   if (backing === undefined) return undefined;
   if (!factsOfSubformat(subformat).canBeChild) {
     throw systemError('EINVAL', `${path}: a ${subformat} image cannot have a parent`);
   }
-  return readParent(join(home, basename(path)), backing, permissions);
+  return readParent(join(home, basename(path)), backing, permissions, lock);
 }
 
 /** Whether `parent` lies outside the folder of the image at `path`, and of those inside it. */
@@ -112,8 +114,13 @@ export function hintTo(path: string, parent: string): string {
   return relative(realpathSync(dirname(resolve(path))), realpathSync(parent));
 }
 
-function readParent(path: string, backing: string, permissions: OpenPermissions): NewParent {
-  const image = openImage(backing, { ...permissions, readOnly: true });
+function readParent(
+  path: string,
+  backing: string,
+  permissions: OpenPermissions,
+  lock: boolean,
+): NewParent {
+  const image = openImage(backing, { ...permissions, readOnly: true, lock });
   try {
     if (image.disk !== undefined) {
       throw systemError('EINVAL', `${backing}: a disk inside an archive cannot be a parent`);

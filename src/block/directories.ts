@@ -20,7 +20,7 @@ import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { TABLE_DAMAGED, TABLE_MISSING } from './grain-tables.js';
 import { HostFile } from './host-file.js';
-import type { OpenedFile } from './opened-files.js';
+import { lengthNow, type OpenedFile } from './opened-files.js';
 
 /** A stretch of the file, in bytes. */
 export interface Area {
@@ -88,7 +88,7 @@ function placeDirectories(
 ): { areas: (Area | undefined)[]; reserved: Intervals } {
   let reserved = plan.reserved.map(areaIntervals).reduce(joinIntervals, NO_INTERVALS);
   const areas = plan.offsets.map((start) => {
-    if (!fits(file, reserved, start, length)) return undefined;
+    if (!fits(lengthNow(file), reserved, start, length)) return undefined;
     reserved = joinIntervals(reserved, areaIntervals({ start, length }));
     return { start, length };
   });
@@ -116,13 +116,14 @@ function readEntries(
   const entries = new Uint32Array(count).fill(TABLE_DAMAGED);
   if (area === undefined) return { entries, pastEnd: -1 };
   new HostFile(file).read(new Uint8Array(entries.buffer), 0, area.length, area.start);
+  const fileEnd = lengthNow(file);
   const pastEnd = entries.findIndex(
-    (sector) => sector !== TABLE_MISSING && sector * SECTOR_BYTES + length > file.length,
+    (sector) => sector !== TABLE_MISSING && sector * SECTOR_BYTES + length > fileEnd,
   );
   entries.forEach((sector, table) => {
     if (sector === TABLE_MISSING) return;
     const start = sector * SECTOR_BYTES;
-    if (!fits(file, reserved, start, length)) entries[table] = TABLE_DAMAGED;
+    if (!fits(fileEnd, reserved, start, length)) entries[table] = TABLE_DAMAGED;
   });
   return { entries, pastEnd };
 }
@@ -198,8 +199,8 @@ function noDirectory(file: OpenedFile, plan: DirectoryPlan, count: number): Vmdk
   );
 }
 
-/** Whether a stretch lies inside the file and over nothing that is reserved. */
-function fits(file: OpenedFile, reserved: Intervals, start: number, length: number): boolean {
-  const isInside = start > 0 && start + length <= file.length;
+/** Whether a stretch lies inside the file, which ends at `fileEnd`, and over nothing that is reserved. */
+function fits(fileEnd: number, reserved: Intervals, start: number, length: number): boolean {
+  const isInside = start > 0 && start + length <= fileEnd;
   return isInside && findOverlap(reserved, start, length) < 0;
 }

@@ -29,9 +29,18 @@ export class GrainBounds {
   readonly #metadata: Intervals;
   readonly #metadataEnd: number;
   readonly #fileEnd: () => number;
+  readonly #laterEnd: () => number;
 
-  /** @param fileEnd where the file ends now, in bytes: grains must begin before it */
-  constructor(description: GrainBoundsDescription, fileEnd: () => number) {
+  /**
+   * @param fileEnd where the file ends, in bytes: grains must begin before it
+   * @param laterEnd where a file ends that another program may be writing; asked once a table leads
+   *   past `fileEnd`
+   */
+  constructor(
+    description: GrainBoundsDescription,
+    fileEnd: () => number,
+    laterEnd: () => number = fileEnd,
+  ) {
     this.#path = description.path;
     this.#grainBytes = description.grainBytes;
     this.#footprint = description.footprint;
@@ -40,6 +49,7 @@ export class GrainBounds {
     this.#metadata = description.metadata;
     this.#metadataEnd = description.metadata.at(-1) ?? 0;
     this.#fileEnd = fileEnd;
+    this.#laterEnd = laterEnd;
   }
 
   /**
@@ -50,7 +60,7 @@ export class GrainBounds {
    *   VMDK_BAD_GRAIN for one that lies over metadata
    */
   check(words: Uint32Array, firstGrain: number): { allocated: number; end: number } {
-    const end = this.#fileEnd();
+    let end = this.#fileEnd();
     const count = Math.min(words.length, this.#grainCount - firstGrain);
     let allocated = 0;
     let last = 0;
@@ -60,6 +70,7 @@ export class GrainBounds {
       allocated += 1;
       last = Math.max(last, entry);
       const start = placeOf(this.#places, entry);
+      if (start >= end) end = this.#laterEnd();
       if (start >= end) throw this.#truncated(firstGrain + index, start, end);
       if (start < this.#metadataEnd) this.#checkMetadata(firstGrain + index, start);
     }

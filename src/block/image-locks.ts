@@ -10,10 +10,9 @@
 import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describeError } from '../errno.js';
-import { isByteLocked, lockByte } from '../os/file-lock.js';
+import { isByteLocked, lockByte, unlockByte } from '../os/file-lock.js';
 import { libc } from '../os/libc.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import type { OpenedFile } from './opened-files.js';
 
 const USED = 100;
 const NOT_SHARED = 200;
@@ -27,47 +26,163 @@ const READER = [CONSISTENT_READ];
 const WRITER = [CONSISTENT_READ, WRITE, RESIZE];
 const NOT_SHARED_BY_ANYBODY = [WRITE, RESIZE];
 
-/** A file of an image, and whether it is written. */
-export interface FileToLock {
-  readonly file: Pick<OpenedFile, 'fd' | 'path' | 'identity'>;
-  readonly isWritten: boolean;
+/** A file that is open: its descriptor, its path for messages, and what identifies it on the host. */
+export interface LockedFile {
+  readonly fd: number;
+  readonly path: string;
+  readonly identity: string;
+}
+
+/** What is open of one file; the first descriptor has the locks. */
+interface Holders {
+  readonly fds: number[];
+  isWritten: boolean;
 }
 
 /**
- * Locks all files of an image. The locks go when the descriptors are closed. Where the C library
- * cannot be called there are none, with a notice.
- *
- * @param notices gets what does not forbid it, but should be known
- * @throws VmdkError VMDK_IN_USE; VMDK_NO_LOCKS where the file system has none
+ * How long to wait for a program that has the image, in ms: a server that is just closing needs a
+ * moment. A random part lets one of two programs that wait for each other give up first.
  */
-export function lockFiles(uses: readonly FileToLock[], notices: string[]): void {
-  try {
-    libc();
-  } catch (error) {
-    notices.push(`other programs are not kept from using the image: ${describeError(error)}`);
-    return;
+const WAIT_MS = 400;
+const WAIT_RANDOM_MS = 400;
+const PAUSE_MS = 10;
+
+/**
+ * The locks of all files that are opened together. Each file is locked right after it is opened,
+ * before its length or any byte of it is used: what was read before is from before the last program
+ * closed it. Two descriptors of one file would find each other's locks, so one of them has the locks
+ * for all, and hands them on when it is closed.
+ */
+export class FileLocks {
+  readonly #notices: string[];
+  readonly #holders = new Map<string, Holders>();
+  #isPossible: boolean | undefined;
+
+  /** @param notices gets what does not forbid the use of a file, but should be known */
+  constructor(notices: string[]) {
+    this.#notices = notices;
   }
-  for (const { file, isWritten } of once(uses)) {
-    respectVmware(file.path, isWritten, notices);
-    let isFree: boolean;
-    try {
-      isFree = lock(file, isWritten ? WRITER : READER);
-    } catch (error) {
-      throw new VmdkError(
-        'VMDK_NO_LOCKS',
-        file.path,
-        `cannot be locked (${describeError(error)}); where nobody else uses the image, --no-lock goes on without`,
-        { cause: error },
-      );
+
+  /**
+   * Locks a file that was just opened, or that is to be written from now on. The locks go when its
+   * descriptors are closed. Where the C library cannot be called there are none, with a notice.
+   *
+   * @throws VmdkError VMDK_IN_USE; VMDK_NO_LOCKS where the file system has none
+   */
+  lock(file: LockedFile, isWritten: boolean): void {
+    if (!this.#canLock()) return;
+    const holders = this.#holders.get(file.identity) ?? { fds: [], isWritten: false };
+    const isFirst = holders.fds.length === 0;
+    if (isFirst || (isWritten && !holders.isWritten)) {
+      respectVmware(file.path, isWritten, this.#notices);
+      const owner = { ...file, fd: holders.fds[0] ?? file.fd };
+      waitForLock(owner, isWritten ? WRITER : READER, isFirst ? [] : READER);
+      holders.isWritten = isWritten;
     }
-    if (isFree) continue;
-    const wanted = isWritten ? 'writing' : 'reading';
+    if (!holders.fds.includes(file.fd)) holders.fds.push(file.fd);
+    this.#holders.set(file.identity, holders);
+  }
+
+  /** Hands the locks of a descriptor that is to be closed on to another one of its file. */
+  release({ fd, identity, path }: LockedFile): void {
+    const { fds, isWritten } = this.#holders.get(identity) ?? { fds: [], isWritten: false };
+    const index = fds.indexOf(fd);
+    if (index < 0) return;
+    fds.splice(index, 1);
+    const [next] = fds;
+    if (next === undefined) this.#holders.delete(identity);
+    // All locks are shared, so there is no moment without them.
+    else if (index === 0) takeAll(next, bytesOf(isWritten ? WRITER : READER), path);
+  }
+
+  #canLock(): boolean {
+    if (this.#isPossible !== undefined) return this.#isPossible;
+    try {
+      libc();
+      this.#isPossible = true;
+    } catch (error) {
+      this.#notices.push(
+        `other programs are not kept from using the image: ${describeError(error)}`,
+      );
+      this.#isPossible = false;
+    }
+    return this.#isPossible;
+  }
+}
+
+/**
+ * Takes the locks for `wanted`; `held` are the permissions that `file` is locked for already.
+ *
+ * @throws VmdkError VMDK_IN_USE, VMDK_NO_LOCKS
+ */
+function waitForLock(file: LockedFile, wanted: readonly number[], held: readonly number[]): void {
+  const end = performance.now() + WAIT_MS + Math.random() * WAIT_RANDOM_MS;
+  while (!tryLock(file, wanted, held)) {
+    if (performance.now() > end) throw inUse(file.path, wanted === WRITER);
+    pause(PAUSE_MS * (1 + Math.random()));
+  }
+}
+
+/** Whether nobody else has the file in a way that does not go together with `wanted`. */
+function tryLock(
+  { fd, path }: LockedFile,
+  wanted: readonly number[],
+  held: readonly number[],
+): boolean {
+  const before = held.length === 0 ? [] : bytesOf(held);
+  const added = bytesOf(wanted).filter((byte) => !before.includes(byte));
+  try {
+    if (takeAll(fd, added, path) && !isOpposed(fd, wanted, path)) return true;
+    for (const byte of added) unlockByte(fd, byte, path);
+    return false;
+  } catch (error) {
     throw new VmdkError(
-      'VMDK_IN_USE',
-      file.path,
-      `is in use by another program (a mount, or QEMU) and cannot be opened for ${wanted} beside it; unmount it there, or stop the machine`,
+      'VMDK_NO_LOCKS',
+      path,
+      `cannot be locked (${describeError(error)}); where nobody else uses the image, --no-lock goes on without`,
+      { cause: error },
     );
   }
+}
+
+function bytesOf(used: readonly number[]): number[] {
+  return [
+    ...used.map((permission) => USED + permission),
+    ...NOT_SHARED_BY_ANYBODY.map((permission) => NOT_SHARED + permission),
+  ];
+}
+
+function takeAll(fd: number, locks: readonly number[], path: string): boolean {
+  return locks.every((byte) => lockByte(fd, byte, path));
+}
+
+/** Whether somebody else has a lock that forbids `used`. */
+function isOpposed(fd: number, used: readonly number[], path: string): boolean {
+  const opposite = [
+    ...used.map((permission) => NOT_SHARED + permission),
+    ...NOT_SHARED_BY_ANYBODY.map((permission) => USED + permission),
+  ];
+  return opposite.some((byte) => isByteLocked(fd, byte, path));
+}
+
+function inUse(path: string, isWritten: boolean): VmdkError {
+  return new VmdkError(
+    'VMDK_IN_USE',
+    path,
+    `is in use by another program (a mount, or QEMU) and cannot be opened for ${isWritten ? 'writing' : 'reading'} beside it; unmount it there, or stop the machine`,
+  );
+}
+
+/** Blocks this thread: nothing of a mount is served yet. */
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+/** Whether `error` says that a file could not be locked, which is no fault of the image. */
+export function isLockError(error: unknown): boolean {
+  return (
+    error instanceof VmdkError && (error.code === 'VMDK_IN_USE' || error.code === 'VMDK_NO_LOCKS')
+  );
 }
 
 /** How other programs have a file open, as far as they say so. */
@@ -78,7 +193,7 @@ export interface FileUse {
 }
 
 /** Looks how others use a file, without taking a lock; where there are no locks nobody says so. */
-export function useOf({ fd, path }: Pick<OpenedFile, 'fd' | 'path'>): FileUse {
+export function useOf({ fd, path }: Pick<LockedFile, 'fd' | 'path'>): FileUse {
   return { by: usedBy(fd, path), vmwareMark: vmwareMark(path) };
 }
 
@@ -89,32 +204,6 @@ function usedBy(fd: number, path: string): FileUse['by'] {
   } catch {
     return undefined; // neither locks on this file system, nor a C library that can be called
   }
-}
-
-/** One use of each file, for writing where one of its uses is: two of ours would meet each other. */
-function once(uses: readonly FileToLock[]): FileToLock[] {
-  const files = new Map<string, FileToLock>();
-  for (const use of uses) {
-    const before = files.get(use.file.identity);
-    if (before === undefined || (use.isWritten && !before.isWritten)) {
-      files.set(use.file.identity, use);
-    }
-  }
-  return [...files.values()];
-}
-
-/** Whether nobody else has the file in a way that does not go together with `used`. */
-function lock({ fd, path }: FileToLock['file'], used: readonly number[]): boolean {
-  const bytes = [
-    ...used.map((permission) => USED + permission),
-    ...NOT_SHARED_BY_ANYBODY.map((permission) => NOT_SHARED + permission),
-  ];
-  if (!bytes.every((byte) => lockByte(fd, byte, path))) return false;
-  const opposite = [
-    ...used.map((permission) => NOT_SHARED + permission),
-    ...NOT_SHARED_BY_ANYBODY.map((permission) => USED + permission),
-  ];
-  return !opposite.some((byte) => isByteLocked(fd, byte, path));
 }
 
 /**

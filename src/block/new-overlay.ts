@@ -17,7 +17,7 @@ import { VmdkError } from '../vmdk/vmdk-error.js';
 import { planChild, type NewParent } from './create-image.js';
 import type { FileSource } from './file-source.js';
 import { HostFile } from './host-file.js';
-import { lockFiles, respectVmware } from './image-locks.js';
+import { respectVmware } from './image-locks.js';
 import { openNameless } from './nameless-file.js';
 import { syncFolder, withPath } from './new-files.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
@@ -86,7 +86,7 @@ export class NewOverlay {
     if (locks !== undefined) respectVmware(path, true, locks);
     const { file, takeBack } = openEmpty(files, path);
     try {
-      if (locks !== undefined) lockFiles([{ file, isWritten: true }], locks);
+      files.lockForWriting(file);
       assertStillEmpty(file);
       fill(new HostFile(file));
       fsyncSync(file.fd);

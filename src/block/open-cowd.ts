@@ -69,6 +69,7 @@ export function checkCowd(
       { end, allocated: checked.allocated },
     ),
     record: { kind: 'cowd', written: newRecordEnds(end, 0) },
+    readOnly: use.readOnly,
     isSpaceFresh: false,
     directoryOffsets: directories.offsets,
     // ESXi reads an entry of 1 as zeros; other programs read sector 1.

@@ -17,7 +17,7 @@ import {
 import { readDirectories, type Area, type Directories } from './directories.js';
 import { describeAllocator } from './grain-allocator.js';
 import { TABLE_DAMAGED, TABLE_MISSING } from './grain-tables.js';
-import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { lengthNow, type OpenedFile, type OpenedFiles } from './opened-files.js';
 import type { HeaderWrite } from './sparse-extent.js';
 import { SECTOR_SCALE } from './table-codec.js';
 import { checkUnclean } from './unclean.js';
@@ -38,7 +38,7 @@ export function checkHosted(
   use: ExtentUse,
 ): CheckedExtent {
   assertCovered(file, header.capacity, header.grainBytes, place.size);
-  if (header.overHead > file.length) {
+  if (header.overHead > lengthNow(file)) {
     throw new VmdkError(
       'VMDK_TRUNCATED',
       file.path,
@@ -80,6 +80,7 @@ export function checkHosted(
       { end, allocated: checked.allocated },
     ),
     record: { kind: 'none' },
+    readOnly: use.readOnly,
     isSpaceFresh: true,
     directoryOffsets: directories.offsets,
     hasZeroedGrains: header.hasZeroedGrains,

@@ -12,7 +12,7 @@ import type { CheckedExtent } from './checked-extent.js';
 import { HostSource, type FileSource } from './file-source.js';
 import { newGrainCache } from './grain-cache.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
-import { lockFiles, useOf, type FileToLock, type FileUse } from './image-locks.js';
+import { FileLocks, useOf, type FileUse } from './image-locks.js';
 import type { ExtentDescription, LayerDescription } from './image-layer.js';
 import { newLayerState } from './layer-state.js';
 import { openChain } from './open-chain.js';
@@ -81,9 +81,9 @@ interface ExtentFacts {
  * @throws VmdkError that says what is wrong with the image, a parent or an extent; the system's error
  */
 export function openImage(path: string, options: OpenOptions): OpenedImage {
-  const files = new OpenedFiles();
-  const policy = policyOf(options);
   const notices: string[] = [];
+  const files = new OpenedFiles(options.lock === true ? new FileLocks(notices) : undefined);
+  const policy = policyOf(options);
   try {
     const source = sourceOf(files, path, policy, options.disk);
     const { parent } = options;
@@ -93,7 +93,6 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
     if (!policy.readOnly && top?.readOnlyReason !== undefined) {
       notices.push(`${top.path}: ${top.readOnlyReason}; opened read-only`);
     }
-    if (options.lock === true) lockFiles(filesOf(chain), notices);
     return finishOpening(chain, source.member, options, notices);
   } catch (error) {
     files.closeAll();
@@ -193,17 +192,6 @@ function factsOf(layer: OpenedLayer): LayerFacts {
   });
   const use = useOf(layer.descriptorFile.file);
   return { path, size, descriptor, isUnclean, use, extents: facts };
-}
-
-/** All files of a chain, with how they are used. */
-export function filesOf(chain: readonly OpenedLayer[]): FileToLock[] {
-  return chain.flatMap(({ descriptorFile, extents, identity, readOnlyReason }) => [
-    { file: { ...descriptorFile.file, identity }, isWritten: readOnlyReason === undefined },
-    ...extents.flatMap((extent) => {
-      const isWritten = extent.readOnlyReason === undefined;
-      return extent.file === undefined ? [] : [{ file: extent.file, isWritten }];
-    }),
-  ]);
 }
 
 /** Describes all layers, each extent with its share of the memory for tables and grains. */

@@ -35,7 +35,7 @@ import { readBytes } from './find-descriptor.js';
 import { describeAllocator } from './grain-allocator.js';
 import { TABLE_MISSING } from './grain-tables.js';
 import { HostFile } from './host-file.js';
-import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { lengthNow, type OpenedFile, type OpenedFiles } from './opened-files.js';
 import { decodeSeSparseDirectory, SeSparseCodec } from './se-sparse-codec.js';
 import { entryFor, placeOf } from './table-codec.js';
 
@@ -85,6 +85,7 @@ export function checkSeSparse(
     tables,
     checked,
     ...allocation(file, header, state, { end, allocated: checked.allocated }),
+    readOnly: use.readOnly,
     isSpaceFresh: false,
     directoryOffsets: [header.directory.offset],
     hasZeroedGrains: true,
@@ -141,7 +142,7 @@ function readDirectory(file: OpenedFile, header: SeSparseHeader, count: number):
   new HostFile(file).read(bytes, 0, bytes.length, header.directory.offset);
   const directory = decodeSeSparseDirectory(wide, file.path);
   const { tables } = new SeSparseCodec(header);
-  const end = Math.min(file.length, header.tables.offset + header.tables.length);
+  const end = Math.min(lengthNow(file), header.tables.offset + header.tables.length);
   directory.forEach((entry, index) => {
     if (entry === TABLE_MISSING) return;
     const start = placeOf(tables, entry);

@@ -4,7 +4,8 @@
  * what opening them takes.
  *
  * Every file is opened for reading first, so that what it is decides whether it is written at all,
- * and opened again for writing where it is.
+ * and opened again for writing where it is. Where files are locked, each is locked between open(2)
+ * and the first look at it; another program may have changed it until then.
  */
 import {
   accessSync,
@@ -19,7 +20,8 @@ import { DIRECTORY_ENTRIES_MAX } from '../vmdk/limits.js';
 import { systemError } from '../errno.js';
 import { seekEnd } from '../os/file-io.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import type { HostFileDescription } from './host-file.js';
+import { HostFile, type HostFileDescription } from './host-file.js';
+import type { FileLocks, LockedFile } from './image-locks.js';
 
 /** A file just opened; its length in bytes, and what identifies it on the host. */
 export interface OpenedFile extends HostFileDescription {
@@ -27,36 +29,67 @@ export interface OpenedFile extends HostFileDescription {
   readonly identity: string;
 }
 
+/** How often a file is opened again whose name led to another one when it was locked. */
+const ATTEMPTS = 5;
+
 export class OpenedFiles {
-  readonly #fds = new Set<number>();
+  /** By their descriptors. */
+  readonly #files = new Map<number, LockedFile>();
+  readonly #locks: FileLocks | undefined;
   /** Those that are open for writing already. */
   readonly #adopted = new Set<number>();
   #tables = 0;
+
+  /** @param locks take the files for this program; undefined where they are not to be locked */
+  constructor(locks?: FileLocks) {
+    this.#locks = locks;
+  }
 
   /**
    * Opens a regular file, or where that is said a block device, for reading. O_NONBLOCK keeps a FIFO
    * that takes the file's place from hanging us.
    *
-   * @throws VmdkError VMDK_NOT_A_FILE; the system's error
+   * @throws VmdkError VMDK_NOT_A_FILE, VMDK_IN_USE, VMDK_NO_LOCKS; the system's error
    */
   open(path: string, allowDevices = false): OpenedFile {
     assertKind(statSync(path), path, allowDevices);
     return this.#open(path, constants.O_RDONLY, allowDevices);
   }
 
-  /** Takes over the descriptor of a file that was made just now, as it is: for reading and writing. */
+  /**
+   * Opens a regular file for reading and writing at once.
+   *
+   * @throws VmdkError VMDK_NOT_A_FILE, VMDK_IN_USE, VMDK_NO_LOCKS; the system's error
+   */
+  openReadWrite(path: string): OpenedFile {
+    assertKind(statSync(path), path, false);
+    return this.#open(path, constants.O_RDWR, false);
+  }
+
+  /** Takes over the descriptor of a file as it is: open for reading and writing, not locked. */
   adopt(fd: number, path: string): OpenedFile {
-    this.#fds.add(fd);
+    const stats = fstatSync(fd);
+    const file = { fd, path, identity: identityOf(stats) };
+    this.#files.set(fd, file);
     this.#adopted.add(fd);
-    const { dev, ino, size } = fstatSync(fd);
-    return { fd, path, length: size, identity: `${dev}:${ino}` };
+    return { ...file, length: stats.size };
+  }
+
+  /**
+   * Locks a file that is open for writing too; nothing happens where files are not to be locked.
+   *
+   * @throws VmdkError VMDK_IN_USE, VMDK_NO_LOCKS
+   */
+  lockForWriting(file: OpenedFile): void {
+    this.#locks?.lock(file, true);
   }
 
   /**
    * Opens a file that is open for reading for writing too, in its place, or beside it where `keep`
    * says that the first is still needed. A block device that is mounted somewhere is busy then.
    *
-   * @throws VmdkError VMDK_NOT_A_FILE where another file has taken its place; the system's error
+   * @throws VmdkError VMDK_NOT_A_FILE where another file has taken its place, VMDK_IN_USE,
+   *   VMDK_NO_LOCKS; the system's error
    */
   openForWriting(file: OpenedFile, keep = false): OpenedFile {
     if (this.#adopted.has(file.fd)) return file;
@@ -64,20 +97,28 @@ export class OpenedFiles {
     assertWritable(file.path);
     const flags = constants.O_RDWR | (isDevice ? constants.O_EXCL : 0);
     const opened = this.#open(file.path, flags, isDevice);
-    if (opened.identity !== file.identity) {
-      throw new VmdkError('VMDK_NOT_A_FILE', file.path, 'was replaced while it was being opened');
-    }
+    if (opened.identity !== file.identity) throw replaced(file.path);
     if (!keep) this.close(file);
     return opened;
   }
 
   #open(path: string, flags: number, allowDevices: boolean): OpenedFile {
-    const fd = openSync(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY);
-    this.#fds.add(fd);
-    const stats = fstatSync(fd);
-    assertKind(stats, path, allowDevices);
-    const length = stats.isBlockDevice() ? seekEnd(fd, path) : stats.size;
-    return { fd, path, length, identity: `${stats.dev}:${stats.ino}` };
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      const fd = openSync(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY);
+      const file = { fd, path, identity: identityOf(fstatSync(fd)) };
+      this.#files.set(fd, file);
+      this.#locks?.lock(file, (flags & constants.O_RDWR) !== 0);
+      // Whoever had it may have put another file in its place meanwhile.
+      if (this.#locks !== undefined && identityOf(statSync(path)) !== file.identity) {
+        this.close(file);
+        continue;
+      }
+      const stats = fstatSync(fd);
+      assertKind(stats, path, allowDevices);
+      const length = stats.isBlockDevice() ? seekEnd(fd, path) : stats.size;
+      return { ...file, length };
+    }
+    throw replaced(path);
   }
 
   /**
@@ -97,15 +138,36 @@ export class OpenedFiles {
   }
 
   /** Closes a file that is not needed after all. */
-  close(file: Pick<OpenedFile, 'fd'>): void {
-    if (this.#fds.delete(file.fd)) closeSync(file.fd);
+  close({ fd }: Pick<OpenedFile, 'fd'>): void {
+    const file = this.#files.get(fd);
+    if (file === undefined) return;
+    this.#files.delete(fd);
+    this.#locks?.release(file);
+    closeSync(fd);
   }
 
   /** Closes everything opened so far; for a failed opening. */
   closeAll(): void {
-    for (const fd of this.#fds) closeSync(fd);
-    this.#fds.clear();
+    for (const file of this.#files.values()) this.close(file);
   }
+}
+
+/**
+ * The length of an open file now, in bytes: a program that has it open for writing, and was not kept
+ * from it, makes it longer while it is being looked at.
+ */
+export function lengthNow(file: OpenedFile): number {
+  return Math.max(file.length, new HostFile(file).length());
+}
+
+/** What identifies a file on the host. */
+function identityOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
+}
+
+/** The refusal of a file that became another one between two looks at it. */
+export function replaced(path: string): VmdkError {
+  return new VmdkError('VMDK_NOT_A_FILE', path, 'was replaced while it was being opened');
 }
 
 /**

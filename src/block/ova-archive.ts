@@ -12,7 +12,7 @@ import { SPARSE_MAGICNUMBER, SparseExtentHeader } from '../vmdk/sparse-extent-he
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { readBytes } from './find-descriptor.js';
 import type { FileSource } from './file-source.js';
-import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { replaced, type OpenedFile, type OpenedFiles } from './opened-files.js';
 
 const BLOCK_BYTES = 512;
 
@@ -113,7 +113,12 @@ export class OvaArchive {
 
   /** Each member has a descriptor of its own, to be closed by its user. */
   #open(member: Member, path: string): OpenedFile {
-    const { fd, identity } = this.#files.open(this.#file.path);
+    const opened = this.#files.open(this.#file.path);
+    const { fd, identity } = opened;
+    // The members were found in what was there before.
+    if (identity !== this.#file.identity || opened.length !== this.#file.length) {
+      throw replaced(this.#file.path);
+    }
     const { length, offset } = member;
     return { fd, path, length, identity: `${identity}:${offset}`, window: { offset, length } };
   }

@@ -16,16 +16,10 @@ import { VmdkError } from '../vmdk/vmdk-error.js';
 import { hintTo, isOutsideFolder } from './create-image.js';
 import { HostSource, type FileSource } from './file-source.js';
 import { findDescriptor } from './find-descriptor.js';
-import { lockFiles } from './image-locks.js';
+import { FileLocks } from './image-locks.js';
 import { isEmptyOrMissing, NewOverlay } from './new-overlay.js';
 import { assertDistinctFiles, openChain } from './open-chain.js';
-import {
-  filesOf,
-  finishOpening,
-  sourceOf,
-  type OpenedImage,
-  type OpenOptions,
-} from './open-image.js';
+import { finishOpening, sourceOf, type OpenedImage, type OpenOptions } from './open-image.js';
 import { openLayer, type OpenedLayer } from './open-layer.js';
 import { policyOf, type OpenPolicy } from './open-policy.js';
 import { OpenedFiles, type OpenedFile } from './opened-files.js';
@@ -55,15 +49,14 @@ export function openOverlaid(
   options: OpenOptions,
   place: OverlayPlace,
 ): OverlaidImage {
-  const files = new OpenedFiles();
   const notices: string[] = [];
+  const files = new OpenedFiles(options.lock === true ? new FileLocks(notices) : undefined);
   const policy = { ...policyOf(options), readOnly: true };
   let made: NewOverlay | undefined;
   try {
     const source = sourceOf(files, path, policy, options.disk);
     const base = openChain(files, source, policy, notices);
     assertShort(base, path);
-    if (options.lock === true) lockFiles(filesOf(base), notices);
     const parent = { source, layers: base, path };
     let top: OpenedLayer;
     if (place.kind === 'snapshot' || isEmptyOrMissing(place.path)) {
@@ -160,7 +153,6 @@ function openChild(
       `cannot be written: ${layer.readOnlyReason}; name another overlay, or look at this one with -o ro`,
     );
   }
-  if (options.lock === true) lockFiles(filesOf([layer]), notices);
   noteLostParent(base, descriptor, path, notices);
   return layer;
 }

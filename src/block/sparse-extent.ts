@@ -57,6 +57,8 @@ export interface SparseExtentDescription {
   /** Whether GTE_ZEROED may be written. */
   readonly hasZeroedGrains: boolean;
   /** What to write before the first change of the extent, and when it is closed after one. */
+  /** Whether nothing of it is written by this program. */
+  readonly readOnly: boolean;
   readonly firstWrites: readonly HeaderWrite[];
   readonly lastWrites: readonly HeaderWrite[];
   /** Tables that only one of the directories leads to; they are completed with the first change. */
@@ -95,7 +97,12 @@ export class SparseExtent implements Extent {
         ? undefined
         : new FreeGrains(file, free, (grain) => this.#placeOfGrain(grain)),
     );
-    const bounds = new GrainBounds(description.bounds, () => allocator.end);
+    // Only where this program does not write may new grains be another's.
+    const bounds = new GrainBounds(
+      description.bounds,
+      () => allocator.end,
+      description.readOnly ? () => file.length() : undefined,
+    );
     this.start = description.start;
     this.size = description.size;
     this.#parts = {

@@ -39,7 +39,8 @@ export function checkUnclean(
     if (entry <= TABLE_DAMAGED) return;
     const words = readTable(file, codec, found.tableEntries, entry);
     const inUse = words.filter(isAllocated);
-    grains.set(inUse.subarray(0, allocated - count), count);
+    // There are more where another program is not kept from writing.
+    grains.set(inUse.subarray(0, Math.max(0, allocated - count)), Math.min(count, allocated));
     count += inUse.length;
     if (copy <= TABLE_DAMAGED || copy === entry) return;
     const other = readTable(file, codec, found.tableEntries, copy);

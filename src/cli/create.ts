@@ -18,6 +18,8 @@ import { addQuietOption, printNotices, type QuietFlags } from './report.js';
 interface CreateFlags extends PermissionFlags, QuietFlags {
   readonly size?: string;
   readonly backing?: string;
+  /** Commander's way to say `--no-lock`. */
+  readonly lock: boolean;
   readonly subformat: Subformat;
   readonly adapter: Adapter;
 }
@@ -48,6 +50,7 @@ export function addCreateCommand(program: Command): void {
         .argParser(parseAdapter)
         .default(ADAPTER_DEFAULT),
     )
+    .option('--no-lock', 'read the parent although another program may be writing to it')
     .addHelpText('after', HELP)
     .action(create);
   addQuietOption(command);
@@ -67,7 +70,8 @@ function create(image: string, flags: CreateFlags): void {
   }
   const size = flags.size === undefined ? undefined : parseSize(flags.size);
   const permissions = permissionsOf(flags);
-  const made = createImage(image, { size, backing, subformat, adapter, permissions });
+  const { lock } = flags;
+  const made = createImage(image, { size, backing, subformat, adapter, permissions, lock });
   const child = backing === undefined ? '' : `, a child of ${backing}`;
   if (flags.quiet !== true) print(`${image}: ${subformat}, ${formatSize(made)}${child}`);
   if (backing !== undefined && isOutsideFolder(image, backing)) {

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { attachImage } from '../block/attach-image.js';
 import { heldRuns, type MapRun } from '../block/image-map.js';
 import { noParent } from '../block/open-chain.js';
-import { openImage } from '../block/open-image.js';
+import { liveNotices, lookAtImage } from '../block/unlocked-image.js';
 import { libcIfAny } from '../os/libc.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
@@ -32,22 +32,23 @@ export function addDiffCommand(program: Command): void {
 
 function diff(path: string, flags: DiffFlags): void {
   libcIfAny();
-  const image = openImage(path, openOptions(flags, true));
-  try {
+  const { notices, parent, ranges, size } = lookAtImage(path, openOptions(flags, true), (image) => {
     const [, parent] = image.chain;
     if (parent === undefined) throw noParent(path);
-    const ranges = rangesOf(heldRuns(attachImage(image.description)));
-    const { size } = image.device;
-    const [dataBytes, zeroBytes] = [bytesOf(ranges, 'data'), bytesOf(ranges, 'zero')];
-    printNotices(flags, image.notices);
-    printResult(flags, { image: path, parent: parent.path, size, dataBytes, zeroBytes, ranges }, [
-      ...(ranges.length === 0 ? [] : [formatRange('Offset', 'Length', 'Kind')]),
-      ...ranges.map(({ kind, length, start }) => formatRange(hex(start), hex(length), kind)),
-      summary(path, parent.path, dataBytes, zeroBytes),
-    ]);
-  } finally {
-    image.device.close();
-  }
+    return {
+      notices: [...image.notices, ...liveNotices(image)],
+      parent: parent.path,
+      ranges: rangesOf(heldRuns(attachImage(image.description))),
+      size: image.device.size,
+    };
+  });
+  const [dataBytes, zeroBytes] = [bytesOf(ranges, 'data'), bytesOf(ranges, 'zero')];
+  printNotices(flags, notices);
+  printResult(flags, { image: path, parent, size, dataBytes, zeroBytes, ranges }, [
+    ...(ranges.length === 0 ? [] : [formatRange('Offset', 'Length', 'Kind')]),
+    ...ranges.map(({ kind, length, start }) => formatRange(hex(start), hex(length), kind)),
+    summary(path, parent, dataBytes, zeroBytes),
+  ]);
 }
 
 /** A stretch that the child holds; the JSON shape. */

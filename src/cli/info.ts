@@ -2,11 +2,11 @@
 import type { Command } from 'commander';
 import {
   listDisks,
-  openImage,
   type LayerFacts,
   type OpenedImage,
   type OpenOptions,
 } from '../block/open-image.js';
+import { lookAtImage } from '../block/unlocked-image.js';
 import { formatCid } from '../vmdk/cid.js';
 import { formatSize } from './size.js';
 import { describePartitions, formatPartitions, type PartitionsInfo } from './partitions.js';
@@ -41,15 +41,13 @@ function info(path: string, flags: InfoFlags): void {
 }
 
 function describeDisk(path: string, options: OpenOptions, flags: InfoFlags): ImageInfo {
-  const image = openImage(path, options);
-  try {
-    const notices = [...image.notices];
-    const info = describe(path, image.disk ?? null, image, notices);
-    printNotices(flags, notices);
-    return info;
-  } finally {
-    image.device.close();
-  }
+  const notices: string[] = [];
+  const info = lookAtImage(path, options, (image) => {
+    notices.splice(0, Infinity, ...image.notices);
+    return describe(path, image.disk ?? null, image, notices);
+  });
+  printNotices(flags, notices);
+  return info;
 }
 
 /** The JSON shape; sizes in bytes. */

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { attachLayers } from '../block/attach-image.js';
 import { mapImage, type MapRun } from '../block/image-map.js';
-import { openImage } from '../block/open-image.js';
+import { liveNotices, lookAtImage } from '../block/unlocked-image.js';
 import { libcIfAny } from '../os/libc.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
@@ -33,15 +33,13 @@ export function addMapCommand(program: Command): void {
 function map(path: string, flags: MapFlags): void {
   // Without the C library all of a file counts as data.
   libcIfAny();
-  const image = openImage(path, openOptions(flags, true));
-  try {
-    const runs = [...mapImage(attachLayers(image.description))];
-    printNotices(flags, image.notices);
-    const data = runs.filter(({ kind }) => kind === 'data');
-    printResult(flags, runs.map(toJson), [HEADING, ...data.map(lineOf)]);
-  } finally {
-    image.device.close();
-  }
+  const { notices, runs } = lookAtImage(path, openOptions(flags, true), (image) => ({
+    notices: [...image.notices, ...liveNotices(image)],
+    runs: [...mapImage(attachLayers(image.description))],
+  }));
+  printNotices(flags, notices);
+  const data = runs.filter(({ kind }) => kind === 'data');
+  printResult(flags, runs.map(toJson), [HEADING, ...data.map(lineOf)]);
 }
 
 /** The JSON shape; bytes. */

@@ -39,6 +39,16 @@ export function lockByte(fd: number, position: number, path: string): boolean {
 }
 
 /**
+ * Gives the lock on byte `position` back; nothing happens where there is none.
+ *
+ * @throws the system's error where the file system has no locks
+ */
+export function unlockByte(fd: number, position: number, path: string): void {
+  const errno = control(fd, F_OFD_SETLK, flock(F_UNLCK, position));
+  if (errno !== 0) throw systemCallError('fcntl', errno, path);
+}
+
+/**
  * Whether somebody else has a lock of any kind on byte `position`.
  *
  * @throws the system's error where the file system has no locks

@@ -1,5 +1,5 @@
 /** `vmdkfs check`: checks an image, mends what can be mended, and checks it again. */
-import { lockFiles } from '../image-locks.js';
+import { FileLocks } from '../image-locks.js';
 import { libcIfAny } from '../../os/libc.js';
 import { sourceOf } from '../open-image.js';
 import { policyOf, type OpenPermissions } from '../open-policy.js';
@@ -36,13 +36,13 @@ export interface CheckReport {
  * @throws VmdkError where it is no image, or in use; the system's error
  */
 export function checkAndRepair(path: string, options: CheckOptions): CheckReport {
-  const files = new OpenedFiles();
   const notices: string[] = [];
+  // What is locked stays so from the first look to the last repair.
+  const files = new OpenedFiles(options.lock ? new FileLocks(notices) : undefined);
   // Without the C library all of a file counts as data, and nothing can be given back.
   libcIfAny();
-  const locked = new Map<string, OpenedFile>();
   try {
-    const first = check(files, path, options, { notices, locked });
+    const first = check(files, path, options);
     const found = mendableIn(first);
     for (const [kept, reason] of first.kept) {
       if (mendable(first.problems, kept).length === 0) continue;
@@ -51,9 +51,8 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
     if (!options.repair || found.length === 0) {
       return { problems: first.problems, mended: [], mendable: found, notices };
     }
-    mendAll(files, distinct(first.files), found, options.lock ? locked : undefined);
-    // What was locked stays so: new descriptors of this process would meet the old ones.
-    const second = check(files, path, { ...options, lock: false }, { notices: [], locked });
+    mendAll(files, distinct(first.files), found);
+    const second = check(files, path, options);
     const left = mendableIn(second);
     return { problems: second.problems, mended: found, mendable: left, notices };
   } finally {
@@ -65,34 +64,18 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
  * Mends `found` in `files`. They were locked for reading, so that nobody has written to them since;
  * those that are written are locked for writing, all of them before the first is.
  *
- * @param locked the descriptors that have the locks; undefined where there are none
  * @throws VmdkError VMDK_IN_USE with nothing written; the system's error
  */
-function mendAll(
-  files: OpenedFiles,
-  all: readonly OpenedFile[],
-  found: readonly Problem[],
-  locked: ReadonlyMap<string, OpenedFile> | undefined,
-): void {
+function mendAll(files: OpenedFiles, all: readonly OpenedFile[], found: readonly Problem[]): void {
   const written = all.filter(({ path }) => found.some(({ file }) => file === path));
-  const owners = written.flatMap(({ identity }) => locked?.get(identity) ?? []);
-  lockFiles(
-    owners.map((file) => ({ file, isWritten: true })),
-    [],
-  );
+  for (const file of written) files.lockForWriting(file);
   for (const file of written) {
     const mine = found.filter((problem) => problem.file === file.path);
     mend(files.openForWriting(file, true), mine);
   }
 }
 
-function check(
-  files: OpenedFiles,
-  path: string,
-  options: CheckOptions,
-  context: { readonly notices: string[]; readonly locked: Map<string, OpenedFile> },
-): CheckResult {
-  const { locked, notices } = context;
+function check(files: OpenedFiles, path: string, options: CheckOptions): CheckResult {
   const policy = policyOf({ ...options.permissions, readOnly: !options.repair });
   const source = sourceOf(files, path, policy, options.disk);
   if (options.repair && source.readOnlyReason !== undefined) {
@@ -102,14 +85,7 @@ function check(
       `${source.readOnlyReason}, and cannot be mended`,
     );
   }
-  return checkImage(source, {
-    opened: (file) => {
-      if (!options.lock || locked.has(file.identity)) return;
-      locked.set(file.identity, file);
-      lockFiles([{ file, isWritten: false }], notices);
-    },
-    progress: options.progress,
-  });
+  return checkImage(source, options.progress);
 }
 
 function mendableIn(result: CheckResult): Problem[] {

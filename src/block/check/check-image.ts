@@ -13,6 +13,7 @@ import { FileUses } from '../file-uses.js';
 import { findDescriptor, readBytes, type DescriptorPlace } from '../find-descriptor.js';
 import { cidMismatch, findParent } from '../find-parent.js';
 import { TRACKED_VERSION } from '../open-hosted.js';
+import { isLockError } from '../image-locks.js';
 import { findExtentFile, isPlainType, sparseKind } from '../open-extent.js';
 import { OpenedFiles, type OpenedFile } from '../opened-files.js';
 import { checkCowdExtent, checkHostedExtent } from './check-hosted.js';
@@ -25,13 +26,8 @@ import { Problems } from './problem.js';
 const TRACKED =
   'its changes are tracked for incremental backups, which mending would falsify; turn change tracking off first';
 
-/** Who wants to know how a check goes. */
-export interface CheckWatcher {
-  /** A file of the image, or of a parent of it, was opened. */
-  opened(file: OpenedFile): void;
-  /** How much of a file is done, from 0 to 1. */
-  progress(path: string, share: number): void;
-}
+/** Told how much of a file is done, from 0 to 1. */
+type CheckProgress = (path: string, share: number) => void;
 
 /** What a check found. */
 export interface CheckResult {
@@ -44,7 +40,7 @@ export interface CheckResult {
 
 /** What the layers of an image share while they are checked. */
 interface CheckContext {
-  readonly watcher: CheckWatcher;
+  readonly progress: CheckProgress;
   readonly problems: Problems;
   /** Counts the tables of all extents. */
   readonly tables: OpenedFiles;
@@ -54,11 +50,11 @@ interface CheckContext {
 /**
  * Checks the image `source`. Its files stay open.
  *
- * @throws VmdkError where the image file itself is no image; what `watcher` throws; the system's error
+ * @throws VmdkError where the image file itself is no image; VMDK_IN_USE; the system's error
  */
-export function checkImage(source: FileSource, watcher: CheckWatcher): CheckResult {
+export function checkImage(source: FileSource, progress: CheckProgress): CheckResult {
   const problems = new Problems();
-  const context = { watcher, problems, tables: new OpenedFiles(), uses: new FileUses() };
+  const context = { progress, problems, tables: new OpenedFiles(), uses: new FileUses() };
   const top = new LayerCheck(source, context, 0);
   top.run();
   const seen = new Set([top.identity]);
@@ -110,7 +106,6 @@ class LayerCheck {
 
   constructor(source: FileSource, context: CheckContext, depth: number) {
     const file = source.open();
-    context.watcher.opened(file);
     this.source = source;
     this.path = source.path;
     this.identity = file.identity;
@@ -137,7 +132,7 @@ class LayerCheck {
       try {
         this.#checkExtent(line, start);
       } catch (error) {
-        if (!(error instanceof VmdkError)) throw error;
+        if (!(error instanceof VmdkError) || isLockError(error)) throw error;
         this.#unusable(error.file, error.reason);
       }
       start += line.size;
@@ -162,7 +157,6 @@ class LayerCheck {
       return;
     }
     const extent = findExtentFile(this.source, this.descriptor, line).open();
-    this.#context.watcher.opened(extent);
     if (line.access === 'RW') this.files.push(extent);
     const check = this.#checkOf(extent, line, start);
     const isPlain = isPlainType(line.type);
@@ -177,7 +171,7 @@ class LayerCheck {
 
   #checkOf(file: OpenedFile, line: ExtentLine, start: number): ExtentCheck {
     const progress = (share: number): void => {
-      this.#context.watcher.progress(file.path, share);
+      this.#context.progress(file.path, share);
     };
     progress(0);
     const { problems, tables } = this.#context;
@@ -237,7 +231,7 @@ function openParent(
   try {
     return new LayerCheck(source, context, depth);
   } catch (error) {
-    if (error instanceof VmdkError && error.code === 'VMDK_IN_USE') throw error;
+    if (isLockError(error)) throw error;
     const message = `cannot be used as a parent: ${describeError(error)}`;
     context.problems.add({ kind: 'unusable', severity: 'error', file: source.path, message });
     return undefined;

@@ -3,14 +3,14 @@
  * until it is replaced, so that nobody loses an image that is in use. Extents of the old image that
  * have no place in the new one go too where they are its own: beside it, named after it.
  */
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
+import { fstatSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { systemError } from '../../errno.js';
 import { decodeFileName } from '../../vmdk/descriptor.js';
 import type { ImageDescription } from '../attach-image.js';
 import { findDescriptor } from '../find-descriptor.js';
-import { lockFiles } from '../image-locks.js';
-import type { OpenedFile } from '../opened-files.js';
+import { FileLocks } from '../image-locks.js';
+import { OpenedFiles, type OpenedFile } from '../opened-files.js';
 import { alreadyThere, statAt } from './pending-image.js';
 
 export class Replacement {
@@ -18,6 +18,7 @@ export class Replacement {
   /** Files that are read, by their identity. */
   readonly #inputs: ReadonlySet<string>;
   readonly #opened: OpenedFile[] = [];
+  #files = new OpenedFiles();
 
   /**
    * @param target where the image file will be, absolute
@@ -49,10 +50,9 @@ export class Replacement {
     const [first] = there;
     if (first === undefined) return;
     if (!mayReplace) throw alreadyThere(first);
+    if (lock) this.#files = new OpenedFiles(new FileLocks([]));
     for (const path of there) this.#open(path);
     for (const path of this.#oldExtents()) if (!there.includes(path)) this.#open(path);
-    const files = this.#opened.map((file) => ({ file, isWritten: true }));
-    if (lock) lockFiles(files, []);
   }
 
   #open(path: string): void {
@@ -60,9 +60,7 @@ export class Replacement {
       if (statAt(path)?.isSymbolicLink() === true) return;
       throw systemError('EISDIR', `${path}: is no regular file, and is not replaced`);
     }
-    const fd = openSync(path, constants.O_RDWR);
-    const { dev, ino, size } = fstatSync(fd);
-    this.#opened.push({ fd, path, length: size, identity: `${dev}:${ino}` });
+    this.#opened.push(this.#files.openReadWrite(path));
   }
 
   /** Extents of the image that is replaced, as far as it can be read and they are its own. */
@@ -97,7 +95,8 @@ export class Replacement {
 
   /** Gives the locks back. */
   release(): void {
-    for (const { fd } of this.#opened.splice(0)) closeSync(fd);
+    this.#opened.length = 0;
+    this.#files.closeAll();
   }
 }
 

@@ -9,7 +9,7 @@ import { libcIfAny } from '../../os/libc.js';
 import { attachImage, type ImageDescription } from '../attach-image.js';
 import type { BlockDevice } from '../block-device.js';
 import { readBytes } from '../find-descriptor.js';
-import { lockFiles } from '../image-locks.js';
+import { FileLocks } from '../image-locks.js';
 import { openImage, type OpenedImage } from '../open-image.js';
 import type { OpenPermissions } from '../open-policy.js';
 import { OpenedFiles, type OpenedFile } from '../opened-files.js';
@@ -57,15 +57,14 @@ export function openSource(path: string, options: SourceOptions): SourceDisk {
 }
 
 function openPlain(path: string, options: SourceOptions): SourceDisk {
-  const files = new OpenedFiles();
   const notices: string[] = [];
+  const files = new OpenedFiles(options.lock ? new FileLocks(notices) : undefined);
   try {
     const file = files.open(path, options.permissions.allowDevices === true);
     if (options.form === 'any') assertPlain(file);
     if (file.length === 0) {
       throw new VmdkError('VMDK_TRUNCATED', path, 'is empty; a disk has at least one byte');
     }
-    if (options.lock) lockFiles([{ file, isWritten: false }], notices);
     const image = plainImage(file, true);
     return { image, device: attachImage(image), adapter: ADAPTER_DEFAULT, notices };
   } catch (error) {
