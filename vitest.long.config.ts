@@ -11,6 +11,7 @@ export default mergeConfig(
       testTimeout: 1_200_000,
       env: {
         VMDKFS_MODEL_RUNS: '400',
+        VMDKFS_HANDOVER_ROUNDS: '13',
         VMDKFS_KILL_ROUNDS: '32',
         VMDKFS_CRASH_STATES: '120000',
       },
