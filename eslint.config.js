@@ -7,9 +7,10 @@ const imports = {
   os: ['binary'],
   block: ['binary', 'vmdk', 'os'],
   fuse: ['binary', 'os'],
-  fs: ['binary', 'os', 'block', 'fuse'],
-  mount: ['binary', 'vmdk', 'os', 'block', 'fuse', 'fs'],
-  cli: ['binary', 'vmdk', 'os', 'block', 'fuse', 'fs', 'mount'],
+  volumes: ['binary', 'block'],
+  fs: ['binary', 'os', 'block', 'volumes', 'fuse'],
+  mount: ['binary', 'vmdk', 'os', 'block', 'fuse', 'volumes', 'fs'],
+  cli: ['binary', 'vmdk', 'os', 'block', 'fuse', 'volumes', 'fs', 'mount'],
 };
 
 /** Folders that are pure: bytes and text in, facts out. */

@@ -1,8 +1,8 @@
 /** How `vmdkfs info` shows the partition table of a disk. */
 import { describeError } from '../errno.js';
 import type { BlockDevice } from '../block/block-device.js';
-import type { Partition } from '../fs/partition.js';
-import { partitionTableOf, type PartitionTable } from '../fs/partition-table.js';
+import type { Partition } from '../volumes/partition.js';
+import { partitionTableOf, type PartitionTable } from '../volumes/partition-table.js';
 import { formatSize } from './size.js';
 
 /** The JSON shape; start and size in bytes. */

@@ -20,8 +20,8 @@
 import { describeError, Errno } from '../errno.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { Caching } from '../fuse/file-system.js';
-import type { ByteRange, Partition } from './partition.js';
-import { partitionTableOf } from './partition-table.js';
+import type { ByteRange, Partition } from '../volumes/partition.js';
+import { partitionTableOf } from '../volumes/partition-table.js';
 import { DISK_SLOT, SLOTS, type TablePlaces, type View, type ViewState } from './view-state.js';
 
 /** How long an open waits for the close of what it does not go together with, milliseconds. */

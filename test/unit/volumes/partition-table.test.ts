@@ -2,7 +2,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readPartitionTable, type PartitionTable } from '../../../src/fs/partition-table.js';
+import { readPartitionTable, type PartitionTable } from '../../../src/volumes/partition-table.js';
 import {
   putDosTable,
   putGpt,
