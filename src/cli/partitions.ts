@@ -2,7 +2,11 @@
 import { describeError } from '../errno.js';
 import type { BlockDevice } from '../block/block-device.js';
 import type { Partition } from '../volumes/partition.js';
-import { partitionTableOf, type PartitionTable } from '../volumes/partition-table.js';
+import {
+  partitionTableOf,
+  type PartitionTable,
+  type TableKind,
+} from '../volumes/partition-table.js';
 import { formatSize } from './size.js';
 
 /** The JSON shape; start and size in bytes. */
@@ -13,7 +17,11 @@ interface PartitionInfo {
   /** A type byte as `0x83`, or a type GUID. */
   readonly type: string;
   readonly typeName: string;
-  /** The label in a GPT; null where there is none. */
+  /** What its own system calls it, `a` in a BSD label; null where it has no such name. */
+  readonly letter: string | null;
+  /** The number of the partition whose own table it is in; null where that is the disk's. */
+  readonly parent: number | null;
+  /** The label in a GPT or an Apple map; null where there is none. */
   readonly label: string | null;
   readonly bootable: boolean;
   /** Its name in a mount; null for an extended partition, which is no file. */
@@ -21,7 +29,7 @@ interface PartitionInfo {
 }
 
 export interface PartitionsInfo {
-  readonly partitionTable: 'dos' | 'gpt' | null;
+  readonly partitionTable: TableKind | null;
   readonly partitions: readonly PartitionInfo[];
 }
 
@@ -43,9 +51,12 @@ export function describePartitions(device: BlockDevice, notices: string[]): Part
 }
 
 function infoOf(partition: Partition): PartitionInfo {
-  const { bootable, isContainer, label, number, size, start, type, typeName } = partition;
+  const { bootable, isContainer, label, letter, number, parent, size, start, type, typeName } =
+    partition;
   return {
     number,
+    letter: letter === '' ? null : letter,
+    parent: parent ?? null,
     start,
     size,
     type,
@@ -56,10 +67,19 @@ function infoOf(partition: Partition): PartitionInfo {
   };
 }
 
+/** Names of tables for people. */
+const TABLES: Readonly<Record<TableKind, string>> = {
+  dos: 'DOS',
+  gpt: 'GPT',
+  sun: 'Sun',
+  mac: 'Apple',
+  bsd: 'BSD',
+};
+
 /** Lines for people, with what mounts each partition. */
 export function formatPartitions({ partitionTable, partitions }: PartitionsInfo): string[] {
   if (partitionTable === null) return [];
-  const table = partitionTable === 'gpt' ? 'GPT' : 'DOS';
+  const table = TABLES[partitionTable];
   if (partitions.length === 0) return [`partitions: none in its ${table} table`];
   return [
     `partitions: ${table}, MNT being where the image is mounted`,
@@ -68,9 +88,10 @@ export function formatPartitions({ partitionTable, partitions }: PartitionsInfo)
 }
 
 function format(partition: PartitionInfo): string[] {
-  const { bootable, file, label, number, size, start, type, typeName } = partition;
+  const { bootable, file, label, letter, number, parent, size, start, type, typeName } = partition;
   const facts = [
     `${typeName}${typeName === 'unknown' ? ` (${type})` : ''}`,
+    ...(letter === null ? [] : [parent === null ? letter : `${letter} of partition ${parent}`]),
     ...(label === null ? [] : [JSON.stringify(label)]),
     `${formatSize(size)} at byte ${start}`,
     ...(bootable ? ['bootable'] : []),

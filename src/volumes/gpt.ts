@@ -5,7 +5,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { bytes, struct, u32, u64, viewOf } from '../binary/struct.js';
-import type { ByteRange, Partition, ReadDisk } from './partition.js';
+import { plainPartition, type ByteRange, type Partition, type ReadDisk } from './partition.js';
 import { gptTypeName } from './partition-types.js';
 
 const SECTOR_SIZES = [512, 4096] as const;
@@ -87,15 +87,17 @@ function gptOf(copy: Copy, sectorBytes: number, notices: string[]): Gpt {
       notices.push(`partition ${number} ends before it begins and is left out`);
       continue;
     }
-    gpt.partitions.push({
+    const partition = plainPartition({
       number,
       start: first * sectorBytes,
       size: sectors * sectorBytes,
       type,
       typeName: gptTypeName(type),
+    });
+    gpt.partitions.push({
+      ...partition,
       label: labelAt(copy.entries, base + Entry.label.offset),
       bootable: (Entry.attributes.get(view, base) & LEGACY_BOOTABLE) !== 0,
-      isContainer: false,
     });
   }
   return gpt;

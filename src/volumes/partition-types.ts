@@ -88,3 +88,48 @@ export function dosTypeName(type: number): string {
 export function gptTypeName(guid: string): string {
   return GPT_NAMES[guid] ?? 'unknown';
 }
+
+/** Numbers that BSD labels give what is in a partition (FS_ of the three systems' disklabel.h). */
+const BSD_NAMES: Readonly<Record<number, string>> = {
+  1: 'BSD swap',
+  7: 'BSD UFS',
+  8: 'MS-DOS',
+  9: 'BSD LFS',
+  10: 'BSD, other',
+  12: 'ISO 9660',
+  17: 'Linux ext2',
+  19: 'BSD RAID',
+  27: 'FreeBSD ZFS',
+};
+
+/** A name for what a BSD label says is in a partition. */
+export function bsdTypeName(type: number): string {
+  return BSD_NAMES[type] ?? 'BSD';
+}
+
+/** Tags of Solaris' slices (V_ of its vtoc.h). */
+const SOLARIS_NAMES: Readonly<Record<number, string>> = {
+  1: 'Solaris boot',
+  2: 'Solaris root',
+  3: 'Solaris swap',
+  4: 'Solaris usr',
+  5: 'Solaris, whole slice',
+  6: 'Solaris stand',
+  7: 'Solaris var',
+  8: 'Solaris home',
+  9: 'Solaris alternate sectors',
+};
+
+/** A name for the tag of a slice of Solaris. */
+export function solarisTypeName(tag: number): string {
+  return SOLARIS_NAMES[tag] ?? 'Solaris';
+}
+
+/** Types of entries of DOS tables that may hold a BSD label. */
+export const BSD_TYPES: readonly number[] = [0xa5, 0xa6, 0xa9];
+
+/** That of FreeBSD. */
+export const FREEBSD_TYPE = 0xa5;
+
+/** Types that may hold a VTOC of Solaris; the older one is also that of Linux' swap. */
+export const SOLARIS_TYPES: readonly number[] = [0x82, 0xbf];

@@ -32,6 +32,7 @@ const REQUIREMENTS = {
   setpriv: () => missingProgram('setpriv'),
   unshare: () => missingProgram('unshare'),
   prlimit: () => missingProgram('prlimit'),
+  partx: () => missingProgram('partx'),
   sfdisk: () => missingProgram('sfdisk'),
   sevenZip: () => missingProgram('7zz'),
   libvmdk: () =>

@@ -67,11 +67,11 @@ describe('a DOS table', () => {
     expect(tableOf(disk).partitions).toEqual([
       {
         ...{ number: 2, start: MIB, size: MIB, type: '0x83', typeName: 'Linux' },
-        ...{ label: '', bootable: true, isContainer: false },
+        ...{ letter: '', parent: undefined, label: '', bootable: true, isContainer: false },
       },
       {
         ...{ number: 4, start: 2 * MIB, size: MIB / 2, type: '0x07', typeName: 'HPFS/NTFS/exFAT' },
-        ...{ label: '', bootable: false, isContainer: false },
+        ...{ letter: '', parent: undefined, label: '', bootable: false, isContainer: false },
       },
     ]);
   });
@@ -125,9 +125,10 @@ describe('a DOS table', () => {
   });
 
   test.each([
-    ['that goes round', { 4096: [logical, link(2048)], 6144: [logical, link(0)] }, /circles/, 2],
-    ['to itself', { 4096: [logical, link(0)] }, /circles/, 1],
-    ['out of the partition', { 4096: [logical, link(9000)] }, /lies outside/, 1],
+    ['that goes round', { 4096: [logical, link(2048)], 6144: [logical, link(2048)] }, /circles/, 2],
+    ['to its first table', { 4096: [logical, link(2048)], 6144: [logical, link(0)] }, /^$/, 2],
+    ['to itself', { 4096: [logical, link(0)] }, /^$/, 1],
+    ['past the end of the disk', { 4096: [logical, link(99000)] }, /past the end of the disk/, 1],
     ['to no table', { 4096: [logical, link(2048)] }, /no table of logical partitions/, 1],
   ])('follows no chain %s', (_what, tables, notice, count) => {
     const table = extended(tables);
