@@ -54,9 +54,25 @@ export function isMergeCutOff(child: Linked, parent: Linked): boolean {
  * was not, or only by a merge that was cut off. The disk is a mixture of two states otherwise.
  */
 export function cidMismatch(child: Linked, parent: Linked): string | undefined {
-  const expected = child.descriptor.parentCid;
-  const found = parent.descriptor.cid;
-  if (expected === undefined || expected === found || isMergeCutOff(child, parent))
-    return undefined;
-  return `expects parent CID ${formatCid(expected)}, but ${parent.path} has CID ${found === undefined ? 'none' : formatCid(found)}; the parent was modified after the child was made`;
+  const { parentCid, parentCidText } = child.descriptor;
+  if (parentCidText === undefined || isParentCid(child.descriptor, parent.descriptor)) return;
+  if (isMergeCutOff(child, parent)) return undefined;
+  const { cid, cidText } = parent.descriptor;
+  if (parentCid !== undefined && (cid !== undefined || cidText === undefined)) {
+    return `expects parent CID ${formatCid(parentCid)}, but ${parent.path} has CID ${describeCid(parent.descriptor)}; the parent was modified after the child was made`;
+  }
+  return `has the parent CID ${JSON.stringify(parentCidText)}, and ${parent.path} the CID ${describeCid(parent.descriptor)}; the two cannot be compared, so the parent may have been modified after the child was made`;
+}
+
+/** Whether the parent's CID is the one that the child expects: by number, or written the same. */
+export function isParentCid(child: Descriptor, parent: Descriptor): boolean {
+  const { parentCid, parentCidText = '' } = child;
+  if (parentCid !== undefined && parentCid === parent.cid) return true;
+  return parentCidText !== '' && parentCidText.toLowerCase() === parent.cidText?.toLowerCase();
+}
+
+/** The CID of an image for messages. */
+export function describeCid({ cid, cidText }: Pick<Descriptor, 'cid' | 'cidText'>): string {
+  if (cid !== undefined) return formatCid(cid);
+  return cidText === undefined ? 'none' : JSON.stringify(cidText);
 }

@@ -17,7 +17,7 @@ import { checkCowd } from './open-cowd.js';
 import { checkHosted } from './open-hosted.js';
 import { checkSeSparse } from './open-se-sparse.js';
 import { checkStream } from './open-stream.js';
-import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { hostReadOnlyReason, type OpenedFile, type OpenedFiles } from './opened-files.js';
 import type { ZeroExtentDescription } from './zero-extent.js';
 
 /** An extent that is open: described, or waiting for its table memory. */
@@ -97,7 +97,7 @@ function openFlat(context: ExtentContext, line: ExtentLine, place: ExtentPlace):
       `the extent needs ${needed} bytes (descriptor line ${line.lineNumber}), but the file has only ${probe.length}; it is truncated`,
     );
   }
-  const reason = readOnlyReason(context, line);
+  const reason = readOnlyReason(context, line, probe);
   const file = reason === undefined ? context.files.openForWriting(probe) : probe;
   const dirty = new SharedArrayBuffer(4);
   const description = { kind: 'flat', ...place, file, fileOffset: line.fileOffset, dirty } as const;
@@ -115,7 +115,7 @@ function openSparse(context: ExtentContext, line: ExtentLine, place: ExtentPlace
     }
     return openHosted(context, line, place, probe, decodeSparseHeader(head, probe.path));
   }
-  const reason = readOnlyReason(context, line);
+  const reason = readOnlyReason(context, line, probe);
   const readOnly = reason !== undefined;
   const file = readOnly ? probe : files.openForWriting(probe);
   const description =
@@ -140,17 +140,22 @@ function openHosted(
     const description = checkStream(files, probe, header, place);
     return { line, file: probe, readOnlyReason: reason, description };
   }
-  const reason = readOnlyReason(context, line);
+  const reason = readOnlyReason(context, line, probe);
   const readOnly = reason !== undefined;
   const file = readOnly ? probe : files.openForWriting(probe);
   const description = checkHosted(files, file, header, place, { ...use, readOnly });
   return { line, file, readOnlyReason: reason, description };
 }
 
-function readOnlyReason(context: ExtentContext, line: ExtentLine): string | undefined {
+function readOnlyReason(
+  context: ExtentContext,
+  line: ExtentLine,
+  probe?: OpenedFile,
+): string | undefined {
   if (context.source.readOnlyReason !== undefined) return context.source.readOnlyReason;
   if (context.use.readOnly) return 'opened read-only';
-  return line.access === 'RW' ? undefined : `its extent is ${line.access}`;
+  if (line.access !== 'RW') return `its extent is ${line.access}`;
+  return probe === undefined ? undefined : hostReadOnlyReason(probe);
 }
 
 /**

@@ -191,11 +191,23 @@ export function assertKind(stats: Stats, path: string, allowDevices: boolean): v
 /** Says of a file that may be read but not written how it can be mounted all the same. */
 function assertWritable(path: string): void {
   accessSync(path, constants.R_OK);
+  const refusal = writeRefusal(path);
+  if (refusal === undefined) return;
+  const name = refusal === 'EROFS' ? 'EROFS' : 'EACCES';
+  throw systemError(name, `${path}: may not be written; it can be mounted with -o ro`);
+}
+
+/** Why nothing can be written where a file is, whoever asks; undefined where it can. */
+export function hostReadOnlyReason({ path }: OpenedFile): string | undefined {
+  return writeRefusal(path) === 'EROFS' ? 'its file system on the host is read-only' : undefined;
+}
+
+/** The code of the error that writing to a file would end with; undefined where it may be written. */
+function writeRefusal(path: string): unknown {
   try {
     accessSync(path, constants.W_OK);
+    return undefined;
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    const name = code === 'EROFS' ? 'EROFS' : 'EACCES';
-    throw systemError(name, `${path}: may not be written; it can be mounted with -o ro`);
+    return error instanceof Error && 'code' in error ? error.code : 'EACCES';
   }
 }

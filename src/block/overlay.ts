@@ -9,13 +9,13 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { systemError } from '../errno.js';
-import { formatCid } from '../vmdk/cid.js';
 import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { hintTo, isOutsideFolder } from './create-image.js';
 import { HostSource, type FileSource } from './file-source.js';
 import { findDescriptor } from './find-descriptor.js';
+import { describeCid, isParentCid } from './find-parent.js';
 import { FileLocks } from './image-locks.js';
 import { isEmptyOrMissing, NewOverlay } from './new-overlay.js';
 import { assertDistinctFiles, openChain } from './open-chain.js';
@@ -207,9 +207,8 @@ function assertChild(
       `is a disk of ${size} bytes, and ${base.path} one of ${parent?.size ?? 0}; it belongs to another image`,
     );
   }
-  const { cid } = parent.descriptor;
-  if (child.parentCid === cid) return;
-  const what = `is the child of an image with CID ${cidText(child.parentCid)}, and ${base.path} has CID ${cidText(cid)}: it belongs to another image, or that was modified since`;
+  if (isParentCid(child, parent.descriptor)) return;
+  const what = `is the child of an image with CID ${cidText(child)}, and ${base.path} has CID ${describeCid(parent.descriptor)}: it belongs to another image, or that was modified since`;
   if (!policy.force) {
     throw new VmdkError(
       'VMDK_CID_MISMATCH',
@@ -220,8 +219,8 @@ function assertChild(
   notices.push(`${path}: ${what}; going on all the same`);
 }
 
-function cidText(cid: number | undefined): string {
-  return cid === undefined ? 'none' : formatCid(cid);
+function cidText({ parentCid, parentCidText }: Descriptor): string {
+  return describeCid({ cid: parentCid, cidText: parentCidText });
 }
 
 /** Says of an overlay that it calls its parent something else than what it lies over here. */

@@ -2,20 +2,15 @@
  * The content id: a u32 that changes with the first write after an open, so that a child can tell
  * that its parent was modified. `ffffffff` means none, `fffffffe` is what VMware gives a new disk.
  */
-import { VmdkError } from './vmdk-error.js';
-
 const CID_RESERVED_MIN = 0xfffffffe;
 
-/** Reads a CID of one to eight hex digits (QEMU writes them without leading zeros). */
-export function parseCid(value: string | undefined, key: string, file: string): number | undefined {
-  if (value === undefined) return undefined;
-  if (!/^[0-9a-f]{1,8}$/i.test(value)) {
-    throw new VmdkError(
-      'VMDK_BAD_DESCRIPTOR',
-      file,
-      `${key} is ${JSON.stringify(value)} (one to eight hex digits expected)`,
-    );
-  }
+/**
+ * Reads a CID of one to eight hex digits (QEMU writes them without leading zeros). Some exporters write
+ * decimal numbers, `0x` before the digits, or nothing at all: such a CID is undefined. It says nothing
+ * of where data is; only a chain needs it.
+ */
+export function parseCid(value: string | undefined): number | undefined {
+  if (value === undefined || !/^[0-9a-f]{1,8}$/i.test(value)) return undefined;
   return Number.parseInt(value, 16);
 }
 

@@ -23,10 +23,14 @@ export interface Descriptor {
   readonly entries: ReadonlyMap<string, Entry>;
   readonly extents: readonly ExtentLine[];
   readonly createType: string;
-  /** Undefined where the descriptor has none. */
+  /** Undefined where the descriptor has none, or one that is no eight hex digits: see `cidText`. */
   readonly cid: number | undefined;
-  /** Undefined where there is no parent (`ffffffff`, or no line). */
+  /** As it is written; undefined where there is no line. */
+  readonly cidText: string | undefined;
+  /** Undefined where there is no parent (`ffffffff`, or no line), or where it cannot be read. */
   readonly parentCid: number | undefined;
+  /** As it is written; undefined where it says that there is no parent. */
+  readonly parentCidText: string | undefined;
   readonly parentFileNameHint: string | undefined;
   readonly isEncrypted: boolean;
   readonly changeTrackPath: string | undefined;
@@ -55,7 +59,7 @@ export function looksLikeDescriptor(text: string): boolean {
  *
  * @param text the bytes of the descriptor as latin1; it ends at the first NUL
  * @param file for messages
- * @throws VmdkError for an extent line or a CID that cannot be read
+ * @throws VmdkError for an extent line that cannot be read
  */
 export function parseDescriptor(text: string, file: string): Descriptor {
   const end = text.indexOf('\0');
@@ -67,24 +71,41 @@ export function parseDescriptor(text: string, file: string): Descriptor {
     lineNumber += 1;
     const [start, line] = trim(match[0]);
     if (line === '' || line.startsWith('#')) continue;
-    if (isExtentLine(line)) extents.push(parseExtentLine(line, lineNumber, file));
-    else addEntry(entries, line, match.index + start);
+    if (isExtentLine(line)) {
+      const extent = parseExtentLine(line, lineNumber, file);
+      if (extent !== undefined) extents.push(extent);
+    } else addEntry(entries, line, match.index + start);
   }
   const value = (key: string): string | undefined => entries.get(key)?.value;
-  const parentCid = parseCid(value('parentcid'), 'parentCID', file);
+  const hint = value('parentfilenamehint') === '' ? undefined : value('parentfilenamehint');
   return {
     text: body,
     isTerminated: end >= 0,
     entries,
     extents,
     createType: value('createtype') ?? '',
-    cid: parseCid(value('cid'), 'CID', file),
-    parentCid: parentCid === NO_PARENT ? undefined : parentCid,
-    parentFileNameHint:
-      value('parentfilenamehint') === '' ? undefined : value('parentfilenamehint'),
+    cid: parseCid(value('cid')),
+    cidText: value('cid'),
+    ...parentOf(value('parentcid'), hint),
+    parentFileNameHint: hint,
     isEncrypted: isEncrypted(entries),
     changeTrackPath: value('changetrackpath'),
   };
+}
+
+/**
+ * What the line of the parent's CID says. Without the parent's name 0, or what cannot be read, means
+ * that there is none, as QEMU takes it.
+ */
+function parentOf(
+  text: string | undefined,
+  hint: string | undefined,
+): Pick<Descriptor, 'parentCid' | 'parentCidText'> {
+  const parentCid = parseCid(text);
+  const isNone = parentCid === NO_PARENT || (hint === undefined && !parentCid);
+  return isNone
+    ? { parentCid: undefined, parentCidText: undefined }
+    : { parentCid, parentCidText: text };
 }
 
 /** Workstation names its keys; ESXi names the filter through which a disk has to be read. */

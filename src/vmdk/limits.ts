@@ -9,8 +9,8 @@ export const GRAIN_SECTORS_MIN = 1;
 /** Largest grain accepted: 1 MiB. VMware writes 128 sectors; a fill buffer must hold one grain. */
 export const GRAIN_SECTORS_MAX = 2048;
 
-/** Fewest entries a grain table may have: below 128 it would not fill a sector. */
-export const TABLE_ENTRIES_MIN = 128;
+/** Fewest entries a grain table may have; with fewer than 128 it does not fill its sector. */
+export const TABLE_ENTRIES_MIN = 1;
 
 /** Most entries a hosted grain table may have. VMware knows only 512, and QEMU refuses more. */
 export const TABLE_ENTRIES_MAX = 512;

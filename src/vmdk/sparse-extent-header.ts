@@ -158,6 +158,8 @@ function checkFlags(view: DataView, flags: number, file: string): void {
   if ((flags & SPARSEFLAG_VALID_NEWLINE_DETECTOR) === 0) return;
   const first = SparseExtentHeader.singleEndLineChar.offset;
   const found = NEWLINES.map((_, index) => view.getUint8(first + index));
+  // Some writers set the flag and leave the bytes out; no transfer makes zeros of them.
+  if (found.every((byte) => byte === 0)) return;
   if (found.some((byte, index) => byte !== NEWLINES[index])) {
     throw new VmdkError(
       'VMDK_BAD_NEWLINES',

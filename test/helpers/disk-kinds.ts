@@ -189,6 +189,11 @@ export const DISK_KINDS: readonly DiskKind[] = [
     grainSectors: 8,
     tableEntries: 128,
   }),
+  lone('sparse, tables of 64 entries', {
+    sectors: 3000,
+    grainSectors: 8,
+    tableEntries: 64,
+  }),
   lone('sparse without tables', {
     sectors: 9000,
     grainSectors: 8,

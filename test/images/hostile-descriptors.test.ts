@@ -167,12 +167,6 @@ describe('descriptors', () => {
     expect(message).not.toMatch(/\p{Cc}/u);
   });
 
-  test('a CID that is no number is refused', () => {
-    flat('a.raw', 4096);
-    writeDescriptor(image, ['RW 8 FLAT "a.raw" 0'], { cid: 'xyz' });
-    expect(refusal(image, true)).toMatchObject({ code: 'VMDK_BAD_DESCRIPTOR' });
-  });
-
   test('an encrypted disk is refused, never shown as ciphertext', () => {
     flat('a.raw', 4096);
     writeDescriptor(image, ['encryptionKeys="vmware:key/list"', 'RW 8 FLAT "a.raw" 0']);

@@ -63,7 +63,9 @@ describe('parseDescriptor', () => {
       isTerminated: false,
       createType: 'twoGbMaxExtentSparse',
       cid: 0x077161c8,
+      cidText: '77161c8',
       parentCid: 0x9f3a0001,
+      parentCidText: '9f3a0001',
       parentFileNameHint: 'C:\\VMs\\base.vmdk',
       isEncrypted: false,
       changeTrackPath: 'disk-ctk.vmdk',
@@ -126,13 +128,42 @@ describe('parseDescriptor', () => {
     expect(parse('CID=1', line).isEncrypted).toBe(true);
   });
 
-  test.each([
-    ['CID=123456789', 'VMDK_BAD_DESCRIPTOR'],
-    ['CID=', 'VMDK_BAD_DESCRIPTOR'],
-    ['parentCID=none', 'VMDK_BAD_DESCRIPTOR'],
-    ['RW 100 FLAT', 'VMDK_BAD_EXTENT_LINE'],
-  ])('refuses %j', (line, code) => {
+  test.each([['RW 100 FLAT', 'VMDK_BAD_EXTENT_LINE']])('refuses %j', (line, code) => {
     expect(() => parse('', line)).toThrow(expect.objectContaining({ code, file: 'disk.vmdk' }));
+  });
+});
+
+describe('a CID', () => {
+  const facts = (...lines: readonly string[]) => {
+    const { cid, cidText, parentCid, parentCidText } = parseDescriptor(lines.join('\n'), 'a.vmdk');
+    return [cid, cidText, parentCid, parentCidText];
+  };
+  const hint = 'parentFileNameHint="base.vmdk"';
+
+  test.each(['1234567890', '0xabc', '', 'some text'])('of %j cannot be read', (text) => {
+    expect(facts(`CID=${text}`, 'parentCID=ffffffff')).toEqual([
+      undefined,
+      text,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  test.each(['0', '00000000', 'none', '', '4294967295', 'ffffffff'])(
+    'of a parent that is %j is none where no parent is named',
+    (text) => {
+      expect(facts('CID=1', `parentCID=${text}`)).toEqual([1, '1', undefined, undefined]);
+    },
+  );
+
+  test('of a parent that is named is what the line says', () => {
+    expect(facts('CID=1', 'parentCID=0', hint)).toEqual([1, '1', 0, '0']);
+    expect(facts('CID=1', 'parentCID=1234567890', hint)).toEqual([1, '1', undefined, '1234567890']);
+    expect(facts('CID=1', 'parentCID=ffffffff', hint)).toEqual([1, '1', undefined, undefined]);
+  });
+
+  test('without a name of the parent is still one', () => {
+    expect(facts('CID=1', 'parentCID=12ab')).toEqual([1, '1', 0x12ab, '12ab']);
   });
 });
 

@@ -82,9 +82,18 @@ describe('parseExtentLine', () => {
     );
   });
 
+  test.each(['SPARSE', 'VMFS', 'VMFSSPARSE'])('ends a name of %s with its line', (type) => {
+    const line = parseExtentLine(`RW 100 ${type} "a disk.vmdk`, 1, 'disk.vmdk');
+    expect(line).toMatchObject({ type, fileName: 'a disk.vmdk', fileOffset: 0, size: 51200 });
+  });
+
+  test('of no zeros is none', () => {
+    expect(parseExtentLine('RW 0 ZERO', 1, 'disk.vmdk')).toBeUndefined();
+  });
+
   test('accepts the largest size whose bytes are exact', () => {
-    const { size } = parseExtentLine(`RW ${SECTORS_MAX} ZERO`, 1, 'disk.vmdk');
-    expect(size).toBe(Number.MAX_SAFE_INTEGER - 511);
+    const line = parseExtentLine(`RW ${SECTORS_MAX} ZERO`, 1, 'disk.vmdk');
+    expect(line?.size).toBe(Number.MAX_SAFE_INTEGER - 511);
   });
 
   test('names file, line and text in its refusal', () => {
@@ -106,7 +115,8 @@ describe('parseExtentLine', () => {
     fc.assert(
       fc.property(fc.constantFrom('RW ', 'RDONLY '), rest, (access, tail) => {
         try {
-          const { size, fileOffset } = parseExtentLine(access + tail, 1, 'disk.vmdk');
+          const line = parseExtentLine(access + tail, 1, 'disk.vmdk');
+          const { fileOffset = 0, size = 512 } = line ?? {};
           expect(size).toBeGreaterThanOrEqual(512);
           expect(Number.isSafeInteger(size + fileOffset)).toBe(true);
         } catch (error) {

@@ -141,7 +141,7 @@ describe('decodeSparseHeader', () => {
     ['grain size 4096', [20, 8, 4096], 'VMDK_BAD_GRAIN_SIZE', 'grain size 4096 sectors'],
     ['grain size 2^32 + 128', [20, 8, 2 ** 32 + 128], 'VMDK_BAD_GRAIN_SIZE', '4294967424 sectors'],
     ['tables of 0', [44, 4, 0], 'VMDK_BAD_TABLE_SIZE', '0 entries'],
-    ['tables of 64', [44, 4, 64], 'VMDK_BAD_TABLE_SIZE', '64 entries'],
+    ['tables of 96', [44, 4, 96], 'VMDK_BAD_TABLE_SIZE', '96 entries'],
     ['tables of 1024', [44, 4, 1024], 'VMDK_BAD_TABLE_SIZE', '1024 entries'],
     ['tables of 500', [44, 4, 500], 'VMDK_BAD_TABLE_SIZE', '500 entries'],
     ['a descriptor of 0', [36, 8, 0], 'VMDK_BAD_DESCRIPTOR', 'is 0 bytes long'],
