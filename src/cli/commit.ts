@@ -57,21 +57,22 @@ async function commit(path: string, flags: CommitFlags): Promise<void> {
     }),
   );
   printNotices(flags, report.notices);
-  printResult(flags, toJson(path, report, deleteChild), [format(path, report, deleteChild)]);
+  printResult(flags, toJson(path, report), [format(path, report, deleteChild)]);
 }
 
 /** The JSON shape. */
-function toJson(path: string, report: MergeReport, isDeleted: boolean): unknown {
-  const { dataBytes, parent, zeroBytes } = report;
+function toJson(path: string, report: MergeReport): unknown {
+  const { dataBytes, isDeleted, parent, zeroBytes } = report;
   const bytes = dataBytes + zeroBytes;
   return { image: path, parent, bytes, dataBytes, zeroBytes, deleted: isDeleted };
 }
 
-function format(path: string, report: MergeReport, isDeleted: boolean): string {
-  const { dataBytes, parent, zeroBytes } = report;
+function format(path: string, report: MergeReport, deleteChild: boolean): string {
+  const { dataBytes, isDeleted, parent, zeroBytes } = report;
   const what =
     dataBytes + zeroBytes === 0
       ? 'nothing to merge'
       : `${formatSize(dataBytes)} of data and ${formatSize(zeroBytes)} of zeros merged`;
-  return `${path}: ${what} into ${parent}; the child is ${isDeleted ? 'removed' : 'empty now'}`;
+  const end = deleteChild ? `${isDeleted ? '' : 'not '}removed` : 'empty now';
+  return `${path}: ${what} into ${parent}; the child is ${end}`;
 }
