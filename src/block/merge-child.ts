@@ -20,6 +20,7 @@ import { libcIfAny } from '../os/libc.js';
 import { changeParentCid } from '../vmdk/descriptor.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { openChildAndParent, type ChildAndParent } from './child-and-parent.js';
+import { childrenBeside, describeChildren } from './children-beside.js';
 import { emptyExtent } from './empty-extent.js';
 import { HostFile } from './host-file.js';
 import { heldRuns, type MapRun } from './image-map.js';
@@ -32,6 +33,8 @@ export interface MergeOptions {
   /** Whether the files of the child are removed instead of emptied. */
   readonly deleteChild: boolean;
   readonly lock: boolean;
+  /** Told, before anything is changed, what the user may not want to happen: a sentence. */
+  readonly warn: (notice: string) => void;
   /** Told how much is copied, from 0 to 1. */
   readonly progress: (share: number) => void;
 }
@@ -65,7 +68,7 @@ export function mergeChild(path: string, options: MergeOptions): MergeReport {
   const { deleteChild } = options;
   let step: Step = 'copy';
   try {
-    const { dataBytes, zeroBytes } = copy(pair, options.progress);
+    const { dataBytes, zeroBytes } = copy(pair, options);
     step = deleteChild ? 'remove' : 'empty';
     const isDeleted = deleteChild && removeChild(pair.child, notices);
     if (!deleteChild) empty(pair, notices);
@@ -81,7 +84,7 @@ export function mergeChild(path: string, options: MergeOptions): MergeReport {
 /** Steps 1 to 3, where there is anything to do. */
 function copy(
   pair: ChildAndParent,
-  progress: MergeOptions['progress'],
+  { progress, warn }: MergeOptions,
 ): { dataBytes: number; zeroBytes: number } {
   const { childDevice, parentDevice } = pair;
   const bytes = { data: 0, zero: 0, nothing: 0 };
@@ -89,6 +92,7 @@ function copy(
   const total = bytes.data + bytes.zero;
   const result = { dataBytes: bytes.data, zeroBytes: bytes.zero };
   if (total === 0) return result;
+  warnOfChildren(pair, warn);
   parentDevice.changeCid();
   link(pair);
   const buffer = new Uint8Array(Math.min(PIECE_BYTES, Math.max(1, bytes.data)));
@@ -102,6 +106,15 @@ function copy(
   // Closed cleanly before the child has nothing more to merge: the next merge would not do it.
   parentDevice.finish();
   return result;
+}
+
+/** Other children of the parent end with the merge. */
+function warnOfChildren({ child, parent }: ChildAndParent, warn: MergeOptions['warn']): void {
+  const children = childrenBeside(parent, child.identity);
+  if (children.length === 0) return;
+  warn(
+    `${parent.path}: ${describeChildren(children, true)} after this; vmdkfs convert ${child.path} makes an image of its own instead, and changes no parent`,
+  );
 }
 
 /** Copies a run piece by piece; yields how many bytes each was. */

@@ -23,7 +23,8 @@ Everything that the child holds is copied to its direct parent; then the child i
 a child of it. The disk of the child is the same before, after, and at every moment in between: cut
 off by a kill, a full disk or a power cut, run the command again. Parents of the parent are only read.
 
-Other children of the same parent do not fit it any more, and are refused from then on.`;
+Other children of the same parent do not fit it any more, and are refused from then on. Those that lie
+beside it are named before anything is changed.`;
 
 /** Adds the command to the program. */
 export function addCommitCommand(program: Command): void {
@@ -51,6 +52,9 @@ async function commit(path: string, flags: CommitFlags): Promise<void> {
       },
       deleteChild,
       lock: flags.lock,
+      warn: (notice) => {
+        printNotices(flags, [notice]);
+      },
       progress: (share) => {
         progress.show(`merging ${printable(path)}`, share);
       },
