@@ -1,5 +1,4 @@
 /** Which files beside an image are its children, and how far that is looked for. */
-import { spawnSync } from 'node:child_process';
 import {
   copyFileSync,
   fstatSync,
@@ -21,6 +20,7 @@ import { SUBFORMATS, factsOfSubformat, type Subformat } from '../../src/vmdk/sub
 import { writeDisk } from '../helpers/checked.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { cidOf } from '../helpers/made-child.js';
+import { check } from '../helpers/run.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 
 const SIZE = 1024 * 1024;
@@ -134,9 +134,9 @@ describe('no child is', () => {
     expect(childrenOf(base)).toEqual([lost]);
   });
 
-  test('a FIFO, which is not waited for', { timeout: 20_000 }, () => {
+  test('a FIFO, which is not waited for', { timeout: 20_000 }, async () => {
     for (const name of ['x.vmdk', 'y.vmdk']) {
-      expect(spawnSync('mkfifo', [join(folder, name)]).status).toBe(0);
+      await check('mkfifo', join(folder, name));
     }
     const child = makeChild('z.vmdk');
     expect(childrenOf(base)).toEqual([child]);
