@@ -11,6 +11,9 @@ export interface Linked {
   readonly descriptor: Descriptor;
 }
 
+/** What is needed of an image to tell whether it fits another. */
+type Described = Omit<Linked, 'source'>;
+
 /**
  * The parent of `child`; undefined where it is the base.
  *
@@ -41,7 +44,7 @@ export function findParent(child: Linked): FileSource | undefined {
  * copied. The parent has a CID that only this merge gives it, so it has changed at most where the
  * child holds the same bytes: the disk is right.
  */
-export function isMergeCutOff(child: Linked, parent: Linked): boolean {
+export function isMergeCutOff(child: Described, parent: Described): boolean {
   const expected = child.descriptor.parentCid;
   const found = parent.descriptor.cid;
   const merged = mergedCidsOf(child.descriptor);
@@ -53,7 +56,7 @@ export function isMergeCutOff(child: Linked, parent: Linked): boolean {
  * Says of a parent that was modified after its child was made what does not fit; undefined where it
  * was not, or only by a merge that was cut off. The disk is a mixture of two states otherwise.
  */
-export function cidMismatch(child: Linked, parent: Linked): string | undefined {
+export function cidMismatch(child: Described, parent: Described): string | undefined {
   const { parentCid, parentCidText } = child.descriptor;
   if (parentCidText === undefined || isParentCid(child.descriptor, parent.descriptor)) return;
   if (isMergeCutOff(child, parent)) return undefined;

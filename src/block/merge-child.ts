@@ -15,17 +15,17 @@
  * Wherever it is cut off, it is done again from the start, with the same result. Other children of
  * the parent do not fit it any more, which is so from step 1 on: before any byte of it changes.
  */
-import { realpathSync, rmSync, statSync } from 'node:fs';
 import { describeError, toErrno } from '../errno.js';
 import { libcIfAny } from '../os/libc.js';
 import { changeParentCid } from '../vmdk/descriptor.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { openChildAndParent, type ChildAndParent } from './child-and-parent.js';
+import { childrenBeside, describeChildren } from './children-beside.js';
 import { emptyExtent } from './empty-extent.js';
 import { HostFile } from './host-file.js';
 import { heldRuns, type MapRun } from './image-map.js';
-import { syncFolderOf } from './new-files.js';
 import type { OpenPermissions } from './open-policy.js';
+import { removeChild } from './remove-child.js';
 
 export interface MergeOptions {
   /** What child and parents are allowed to be. */
@@ -33,6 +33,8 @@ export interface MergeOptions {
   /** Whether the files of the child are removed instead of emptied. */
   readonly deleteChild: boolean;
   readonly lock: boolean;
+  /** Told, before anything is changed, what the user may not want to happen: a sentence. */
+  readonly warn: (notice: string) => void;
   /** Told how much is copied, from 0 to 1. */
   readonly progress: (share: number) => void;
 }
@@ -44,6 +46,8 @@ export interface MergeReport {
   /** Bytes of data that were copied, and bytes that were made zeros. */
   readonly dataBytes: number;
   readonly zeroBytes: number;
+  /** Whether the image file of the child is removed. */
+  readonly isDeleted: boolean;
   readonly notices: readonly string[];
 }
 
@@ -61,24 +65,26 @@ export function mergeChild(path: string, options: MergeOptions): MergeReport {
   libcIfAny();
   const notices: string[] = [];
   const pair = openChildAndParent(path, options, notices);
-  let isDone = false;
+  const { deleteChild } = options;
+  let step: Step = 'copy';
   try {
-    const { dataBytes, zeroBytes } = copy(pair, options.progress);
-    if (options.deleteChild) remove(pair, notices);
-    else empty(pair, notices);
-    isDone = true;
-    return { parent: pair.parent.path, dataBytes, zeroBytes, notices };
+    const { dataBytes, zeroBytes } = copy(pair, options);
+    step = deleteChild ? 'remove' : 'empty';
+    const isDeleted = deleteChild && removeChild(pair.child, notices);
+    if (!deleteChild) empty(pair, notices);
+    step = 'close';
+    return { parent: pair.parent.path, dataBytes, zeroBytes, isDeleted, notices };
   } catch (error) {
-    throw withWayOut(error, pair);
+    throw withWayOut(error, pair, step);
   } finally {
-    close(pair, isDone);
+    close(pair, step === 'close');
   }
 }
 
 /** Steps 1 to 3, where there is anything to do. */
 function copy(
   pair: ChildAndParent,
-  progress: MergeOptions['progress'],
+  { progress, warn }: MergeOptions,
 ): { dataBytes: number; zeroBytes: number } {
   const { childDevice, parentDevice } = pair;
   const bytes = { data: 0, zero: 0, nothing: 0 };
@@ -86,6 +92,7 @@ function copy(
   const total = bytes.data + bytes.zero;
   const result = { dataBytes: bytes.data, zeroBytes: bytes.zero };
   if (total === 0) return result;
+  warnOfChildren(pair, warn);
   parentDevice.changeCid();
   link(pair);
   const buffer = new Uint8Array(Math.min(PIECE_BYTES, Math.max(1, bytes.data)));
@@ -99,6 +106,15 @@ function copy(
   // Closed cleanly before the child has nothing more to merge: the next merge would not do it.
   parentDevice.finish();
   return result;
+}
+
+/** Other children of the parent end with the merge. */
+function warnOfChildren({ child, parent }: ChildAndParent, warn: MergeOptions['warn']): void {
+  const children = childrenBeside(parent, child.identity);
+  if (children.length === 0) return;
+  warn(
+    `${parent.path}: ${describeChildren(children, true)} after this; vmdkfs convert ${child.path} makes an image of its own instead, and changes no parent`,
+  );
 }
 
 /** Copies a run piece by piece; yields how many bytes each was. */
@@ -144,29 +160,6 @@ function empty({ child, childDescription }: ChildAndParent, notices: string[]): 
   });
 }
 
-/**
- * Removes the files of the child: the descriptor first, so that no image is left that lacks an
- * extent. What was not written stays, other images may use it.
- */
-function remove({ child }: ChildAndParent, notices: string[]): void {
-  const files = [{ path: child.path, identity: child.identity }];
-  for (const { file, readOnlyReason } of child.extents) {
-    if (file === undefined || file.identity === child.identity) continue;
-    if (readOnlyReason === undefined && statSync(file.path).isFile()) files.push(file);
-    else notices.push(`${file.path}: ${readOnlyReason ?? 'is a device'}, so it was not removed`);
-  }
-  for (const { identity, path } of files) {
-    const real = realpathSync(path);
-    const { dev, ino } = statSync(real);
-    if (`${dev}:${ino}` !== identity) {
-      notices.push(`${path}: was replaced meanwhile, so it was not removed`);
-      continue;
-    }
-    for (const name of new Set([path, real])) rmSync(name);
-    syncFolderOf(real);
-  }
-}
-
 /** Closes both; where something failed before, that is what the user hears of. */
 function close({ childDevice }: ChildAndParent, isDone: boolean): void {
   try {
@@ -176,9 +169,19 @@ function close({ childDevice }: ChildAndParent, isDone: boolean): void {
   }
 }
 
+/** What is being done, to say after a failure what is left to do. */
+type Step = 'copy' | 'empty' | 'remove' | 'close';
+
 /** Says what to do after a failure on the way. */
-function withWayOut(error: unknown, { child }: ChildAndParent): Error {
-  const way = `; ${child.path} still holds what is missing in its parent, so run vmdkfs commit again when that is mended`;
+function withWayOut(error: unknown, { child, parent }: ChildAndParent, step: Step): Error {
+  const held = `; ${parent.path} has everything that ${child.path} held`;
+  const ways: Readonly<Record<Step, string>> = {
+    copy: `; ${child.path} still holds what is missing in its parent, so run vmdkfs commit again when that is mended`,
+    empty: `${held}; run vmdkfs commit again when that is mended, to empty the child`,
+    remove: `${held}; remove the files of the child that are left`,
+    close: '',
+  };
+  const way = ways[step];
   if (error instanceof VmdkError) {
     return new VmdkError(error.code, error.file, `${error.reason}${way}`, { cause: error });
   }

@@ -47,11 +47,6 @@ export function withPath(error: unknown, path: string): unknown {
   return Object.assign(error, { path });
 }
 
-/** Makes what was done to the name `path` durable. */
-export function syncFolderOf(path: string): void {
-  syncFolder(dirname(resolve(path)));
-}
-
 /** Makes the names in `folder` durable, where its file system can. */
 export function syncFolder(folder: string): void {
   const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);

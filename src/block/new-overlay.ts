@@ -3,6 +3,7 @@
  * so that two mounts that want the same file do not both make it, and stays open from then on.
  */
 import {
+  constants,
   existsSync,
   fstatSync,
   fsyncSync,
@@ -13,6 +14,7 @@ import {
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { describeError, Errno, systemError, toErrno } from '../errno.js';
+import { openLinked } from '../os/linked-file.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { planChild, type NewParent } from './create-image.js';
 import type { FileSource } from './file-source.js';
@@ -123,7 +125,9 @@ function openEmpty(
   path: string,
 ): { readonly file: OpenedFile; readonly takeBack: () => void } {
   const isThere = existsSync(path);
-  const file = files.adopt(openSync(path, isThere ? 'r+' : 'wx+'), path);
+  // Others may know the name: nothing is made through a link, and none of another user followed.
+  const fd = isThere ? openLinked(path, constants.O_RDWR, 0) : openSync(path, 'wx+');
+  const file = files.adopt(fd, path);
   const takeBack = (): void => {
     if (isThere) ftruncateSync(file.fd, 0);
     else if (isStillAt(path, file)) rmSync(path);

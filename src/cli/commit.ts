@@ -23,7 +23,8 @@ Everything that the child holds is copied to its direct parent; then the child i
 a child of it. The disk of the child is the same before, after, and at every moment in between: cut
 off by a kill, a full disk or a power cut, run the command again. Parents of the parent are only read.
 
-Other children of the same parent do not fit it any more, and are refused from then on.`;
+Other children of the same parent do not fit it any more, and are refused from then on. Those that lie
+beside it are named before anything is changed.`;
 
 /** Adds the command to the program. */
 export function addCommitCommand(program: Command): void {
@@ -51,27 +52,31 @@ async function commit(path: string, flags: CommitFlags): Promise<void> {
       },
       deleteChild,
       lock: flags.lock,
+      warn: (notice) => {
+        printNotices(flags, [notice]);
+      },
       progress: (share) => {
         progress.show(`merging ${printable(path)}`, share);
       },
     }),
   );
   printNotices(flags, report.notices);
-  printResult(flags, toJson(path, report, deleteChild), [format(path, report, deleteChild)]);
+  printResult(flags, toJson(path, report), [format(path, report, deleteChild)]);
 }
 
 /** The JSON shape. */
-function toJson(path: string, report: MergeReport, isDeleted: boolean): unknown {
-  const { dataBytes, parent, zeroBytes } = report;
+function toJson(path: string, report: MergeReport): unknown {
+  const { dataBytes, isDeleted, parent, zeroBytes } = report;
   const bytes = dataBytes + zeroBytes;
   return { image: path, parent, bytes, dataBytes, zeroBytes, deleted: isDeleted };
 }
 
-function format(path: string, report: MergeReport, isDeleted: boolean): string {
-  const { dataBytes, parent, zeroBytes } = report;
+function format(path: string, report: MergeReport, deleteChild: boolean): string {
+  const { dataBytes, isDeleted, parent, zeroBytes } = report;
   const what =
     dataBytes + zeroBytes === 0
       ? 'nothing to merge'
       : `${formatSize(dataBytes)} of data and ${formatSize(zeroBytes)} of zeros merged`;
-  return `${path}: ${what} into ${parent}; the child is ${isDeleted ? 'removed' : 'empty now'}`;
+  const end = deleteChild ? `${isDeleted ? '' : 'not '}removed` : 'empty now';
+  return `${path}: ${what} into ${parent}; the child is ${end}`;
 }

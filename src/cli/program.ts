@@ -13,6 +13,7 @@ import { addInfoCommand } from './info.js';
 import { addListCommand } from './list.js';
 import { addMapCommand } from './map.js';
 import { addMountCommand } from './mount.js';
+import { complainText, printText } from './output.js';
 import { addStatsCommand } from './stats.js';
 import { addUnmountCommand } from './unmount.js';
 
@@ -48,6 +49,8 @@ export function buildProgram(): Command {
     .version(version, '-V, --version')
     .addHelpText('after', EXIT_CODES)
     .configureOutput({
+      writeOut: printText,
+      writeErr: complainText,
       outputError: (text, write) => {
         write(text.replace(/^error: /, 'vmdkfs: '));
       },

@@ -1,6 +1,6 @@
 /** A line that says how far something long has come: on a terminal only, and only past a second. */
-import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { complainText } from './output.js';
 
 const STDERR_FD = 2;
 const SILENT_MS = 1000;
@@ -21,12 +21,12 @@ export class Progress {
     if (!this.#isShown || now < this.#next) return;
     this.#next = now + STEP_MS;
     this.#hasLine = true;
-    writeSync(STDERR_FD, `\r\x1b[K${what}: ${Math.floor(share * 100)} %`);
+    complainText(`\r\x1b[K${what}: ${Math.floor(share * 100)} %`);
   }
 
   /** Takes the line away. */
   end(): void {
-    if (this.#hasLine) writeSync(STDERR_FD, '\r\x1b[K');
+    if (this.#hasLine) complainText('\r\x1b[K');
     this.#hasLine = false;
   }
 }

@@ -33,6 +33,9 @@ const READER_WAIT_MS = 50;
 /** How often the table is read again at once, where it changes while it is read. */
 const READ_ROUNDS = 8;
 
+/** Notices that are logged, different ones: whoever writes the table decides how many there are. */
+const NOTICES_MAX = 100;
+
 const DISK_NAME = 'disk.raw';
 
 export interface DiskViewsOptions {
@@ -189,9 +192,11 @@ export class DiskViews {
   }
 
   #tell(message: string): void {
-    if (this.#told.has(message)) return;
+    if (this.#told.size >= NOTICES_MAX || this.#told.has(message)) return;
     this.#told.add(message);
     this.#options.log(message);
+    if (this.#told.size < NOTICES_MAX) return;
+    this.#options.log('partition table: nothing more is said of it as long as this mount lasts');
   }
 }
 

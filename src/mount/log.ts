@@ -6,10 +6,11 @@
  * a file that nobody named is small, and the system's log gets the lines as well. All threads
  * share a word that says which of these it is.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { format } from 'node:util';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import debug from 'debug';
+import { openLinked } from '../os/linked-file.js';
 import { sendDatagram } from '../os/unix-datagram.js';
 
 /** What descriptor 2 is. */
@@ -22,6 +23,8 @@ const PLACE = 0;
 const WRITTEN = 1;
 
 const KEPT_BYTES_MAX = 256 * 1024;
+
+const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT;
 
 /** Where syslog(3) sends its datagrams; the journal listens there too. */
 const SYSTEM_LOG = '/dev/log';
@@ -63,13 +66,23 @@ export function logTo(file: string, isNamed: boolean): void {
   closeSync(2);
   // The lowest free descriptor is the one just closed.
   try {
-    openSync(file, 'a', isNamed ? 0o644 : 0o600);
+    if (isNamed) openLog(file);
+    else openSync(file, APPEND | constants.O_NOFOLLOW, 0o600);
   } catch (error) {
     openSync('/dev/null', 'w');
     Atomics.store(shared, PLACE, KEPT_FILE);
     throw error;
   }
   Atomics.store(shared, PLACE, isNamed ? NAMED_FILE : KEPT_FILE);
+}
+
+/**
+ * Opens a log that the user has named, which is made where there is none.
+ *
+ * @throws ELOOP for a link of another user; the system's error
+ */
+export function openLog(file: string): number {
+  return openLinked(file, APPEND, 0o644);
 }
 
 debug.formatArgs = function formatArgs(args: unknown[]): void {

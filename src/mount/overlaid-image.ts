@@ -1,6 +1,7 @@
 /** Opening the image of a mount, with the overlay that was asked for. */
-import { statSync } from 'node:fs';
-import { openImage } from '../block/open-image.js';
+import { fstatSync, statSync } from 'node:fs';
+import { childrenBeside, describeChildren } from '../block/children-beside.js';
+import { openImage, type OpenedImage } from '../block/open-image.js';
 import { openOverlaid, type OverlaidImage } from '../block/overlay.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
@@ -13,9 +14,26 @@ import { isInside, realPathOf } from './mountpoint.js';
  */
 export function openRequested(request: MountRequest, mountpoint: string): OverlaidImage {
   const { image, open, overlay } = request;
-  if (overlay === undefined) return { image: openImage(image, open), takeBack: () => undefined };
-  if (overlay.kind === 'file') assertOutside(overlay.path, mountpoint);
-  return openOverlaid(image, open, overlay);
+  if (overlay === undefined) {
+    return { image: withNoticeOfChildren(openImage(image, open)), takeBack: () => undefined };
+  }
+  if (overlay.kind === 'snapshot') return openOverlaid(image, open, overlay);
+  assertOutside(overlay.path, mountpoint);
+  const opened = openOverlaid(image, open, overlay);
+  // An overlay that was there before may have children itself.
+  return { ...opened, image: withNoticeOfChildren(opened.image) };
+}
+
+/** Says of an image that will be written which children beside it do not survive that. */
+function withNoticeOfChildren(opened: OpenedImage): OpenedImage {
+  const [facts] = opened.chain;
+  const [layer] = opened.description.layers;
+  if (facts === undefined || layer === undefined || layer.readOnly) return opened;
+  const { dev, ino } = fstatSync(layer.descriptor.file.fd);
+  const children = childrenBeside({ ...facts, identity: `${dev}:${ino}` });
+  if (children.length === 0) return opened;
+  const notice = `${facts.path}: ${describeChildren(children)} once this disk is written; mount it with -o ro or --snapshot to leave it as it is`;
+  return { ...opened, notices: [...opened.notices, notice] };
 }
 
 /** When the disk of a mount that begins was last changed, in milliseconds since 1970. */

@@ -1,6 +1,18 @@
 /** The file that names the process of a server, as other daemons have it. */
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
+import { Errno, toErrno } from '../errno.js';
 import { MountError } from './mount-error.js';
 
 const PID_BYTES_MAX = 64;
@@ -26,10 +38,15 @@ export class PidFile {
    */
   write(): void {
     this.#assertFree();
-    // Whoever waits for the file never finds half of it.
-    const unfinished = `${this.#path}.${process.pid}`;
-    writeFileSync(unfinished, `${process.pid}\n`, { mode: 0o644 });
-    renameSync(unfinished, this.#path);
+    // Whoever waits for the file never finds half of it. Nobody can have laid a link there before.
+    const unfinished = `${this.#path}.${randomBytes(6).toString('hex')}`;
+    writeFileSync(unfinished, `${process.pid}\n`, { flag: 'wx', mode: 0o644 });
+    try {
+      renameSync(unfinished, this.#path);
+    } catch (error) {
+      rmSync(unfinished, { force: true });
+      throw error;
+    }
   }
 
   /** Removes the file where it is still this process's. */
@@ -45,21 +62,35 @@ export class PidFile {
     const text = this.#read();
     if (text === undefined || text === '') return;
     if (!/^[1-9]\d{0,9}$/.test(text)) {
-      throw new MountError(`${this.#path}: is no pid file; choose another name`);
+      throw noPidFile(this.#path);
     }
     if (isAlive(Number(text))) {
       throw new MountError(`${this.#path}: belongs to process ${text}, which is running`);
     }
   }
 
+  /** The text of the file that is there; a link to one is none of ours. */
   #read(): string | undefined {
-    const stats = statSync(this.#path, { throwIfNoEntry: false });
-    if (stats === undefined) return undefined;
-    if (stats.isFile() && stats.size <= PID_BYTES_MAX) {
-      return readFileSync(this.#path, 'utf8').trim();
+    let fd: number;
+    try {
+      fd = openSync(this.#path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    } catch (error) {
+      if (toErrno(error) === -Errno.ENOENT) return undefined;
+      if (toErrno(error) === -Errno.ELOOP) throw noPidFile(this.#path);
+      throw error;
     }
-    throw new MountError(`${this.#path}: is no pid file; choose another name`);
+    try {
+      const stats = fstatSync(fd);
+      if (stats.isFile() && stats.size <= PID_BYTES_MAX) return readFileSync(fd, 'utf8').trim();
+    } finally {
+      closeSync(fd);
+    }
+    throw noPidFile(this.#path);
   }
+}
+
+function noPidFile(path: string): MountError {
+  return new MountError(`${path}: is no pid file; choose another name`);
 }
 
 function isAlive(pid: number): boolean {

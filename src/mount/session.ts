@@ -11,7 +11,7 @@
  * hears them, leaves all waiting for the storage to the flush thread.
  */
 import { describeError } from '../errno.js';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OpenedImage } from '../block/open-image.js';
 import { newRequestCounters } from '../fuse/request-counters.js';
@@ -24,7 +24,7 @@ import { unmount } from '../os/unmount.js';
 import { ControlServer, type Answers } from './control-socket.js';
 import { FlushTimer } from './flush-timer.js';
 import { forgetLastWords } from './last-words.js';
-import { debugLog, enableDebug, log } from './log.js';
+import { debugLog, enableDebug, log, openLog } from './log.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
 import { statusReader } from './mount-status.js';
@@ -118,7 +118,7 @@ function checkFiles(request: MountRequest, mountpoint: string): PidFile | undefi
   const { log: logFile, pidFile } = request;
   if (logFile !== undefined) {
     assertOutside(logFile, mountpoint);
-    closeSync(openSync(logFile, 'a', 0o644));
+    closeSync(openLog(logFile));
   }
   if (pidFile === undefined) return undefined;
   assertOutside(pidFile, mountpoint);

@@ -26,11 +26,18 @@ function processHolders(mountpoint: string): string[] {
   });
 }
 
-/** The name of its program: Node 24 gives its first thread a name of its own instead. */
+/** What Node calls its first thread: `MainThread` (24), `node-MainThread` (26). */
+const FIRST_THREAD = /(?:^|-)MainThread$/;
+
+/** What the kernel puts behind the path of a program that was replaced. */
+const REPLACED = / \(deleted\)$/;
+
+/** The name of its program; the kernel has that of its first thread. */
 function nameOf(pid: string): string {
   const name = attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'process';
-  if (name !== 'MainThread') return name;
-  return attempt(() => basename(readlinkSync(`/proc/${pid}/exe`))) ?? name;
+  if (!FIRST_THREAD.test(name)) return name;
+  const program = attempt(() => readlinkSync(`/proc/${pid}/exe`));
+  return program === undefined ? name : basename(program.replace(REPLACED, ''));
 }
 
 function list(folder: string): string[] {

@@ -41,6 +41,7 @@ function merge(): void {
     permissions: {},
     deleteChild: false,
     lock: false,
+    warn: () => undefined,
     progress: () => undefined,
   });
 }

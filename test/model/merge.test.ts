@@ -19,7 +19,13 @@ import { tempFolder } from '../helpers/temp-folder.js';
 /** How often each parent is tried, with other children. */
 const RUNS = Math.max(1, Math.round(Number(process.env['VMDKFS_MODEL_RUNS'] ?? 20) / 10));
 
-const OPTIONS = { permissions: {}, deleteChild: false, lock: false, progress: () => undefined };
+const OPTIONS = {
+  permissions: {},
+  deleteChild: false,
+  lock: false,
+  warn: () => undefined,
+  progress: () => undefined,
+};
 
 /** The files of the child that are extents. */
 function extentsOf(folder: string): string[] {

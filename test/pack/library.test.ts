@@ -80,7 +80,11 @@ test('programs in TypeScript are checked against its types', async () => {
     openImage(42);
     createImage('a.vmdk', { size: 512, subformat: 'floppy' });
     openImage('a.vmdk').write('text', 0, 4, 0);
+    openImage('a.vmdk', { isMerge: true });
+    createImage('a.vmdk', { size: 512, permissions: { readOnly: false } });
   `);
   expect(bad.code).not.toBe(0);
-  expect(bad.stdout.match(/use\.ts\(\d+/g)).toEqual(['use.ts(3', 'use.ts(4', 'use.ts(5']);
+  expect(bad.stdout.match(/use\.ts\(\d+/g)).toEqual(
+    [3, 4, 5, 6, 7].map((line) => `use.ts(${line}`),
+  );
 });

@@ -38,7 +38,8 @@ export class PendingImage {
     this.#name = basename(target);
     this.#folder = join(this.home, `.vmdkfs-${randomBytes(4).toString('hex')}.part`);
     this.path = join(this.#folder, this.#name);
-    mkdirSync(this.#folder);
+    // Nobody else puts anything into it, whatever the umask.
+    mkdirSync(this.#folder, { mode: 0o700 });
   }
 
   /** Where its files will be, the image file last. */

@@ -125,6 +125,24 @@ describe('partitions as files', () => {
     expect(device.bytes.subarray(3 * MIB - 512, 3 * MIB).every((byte) => byte === 0)).toBe(true);
   });
 
+  test('say what is wrong with a table once, and no more than a hundred things', () => {
+    const { find, lines, partition } = mounted();
+    /** There is a notice for each sector, and one that is always the same. */
+    const breakTable = (sector: number): void => {
+      partition({ type: 5, start: sector, sectors: 8 });
+      find('p5.raw');
+    };
+    for (let sector = 50_000; sector < 50_098; sector++) breakTable(sector);
+    breakTable(50_000);
+    expect(lines).toHaveLength(99);
+    expect(new Set(lines).size).toBe(99);
+    for (let sector = 50_100; sector < 50_400; sector++) breakTable(sector);
+    expect(lines).toHaveLength(101);
+    expect(lines.at(-1)).toBe(
+      'partition table: nothing more is said of it as long as this mount lasts',
+    );
+  });
+
   test('follow the table, whichever thread is asked', () => {
     const { find, other, partition, tree } = mounted();
     const [first, second] = [find('p1.raw'), find('p2.raw')];
