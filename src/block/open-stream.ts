@@ -3,22 +3,16 @@
  * file, the footer is the header that counts. The pass over all tables sees to it that every grain
  * begins inside the file; whether it can be inflated shows when it is read.
  */
-import { alignDown } from '../binary/alignment.js';
 import { tableBytes, tableCount } from '../vmdk/layout.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
-import { decodeSparseHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
-import { findFooter, FOOTER_BYTES } from '../vmdk/stream-marker.js';
-import { VmdkError } from '../vmdk/vmdk-error.js';
+import type { SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { checkTables, sectorTables } from './check-tables.js';
 import { assertCovered, type CheckedExtent, type ExtentPlace } from './checked-extent.js';
 import { readDirectories } from './directories.js';
-import { readBytes } from './find-descriptor.js';
 import { describeTables } from './grain-tables.js';
 import { headerAreas } from './open-hosted.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
-
-/** How much of the end of a file is searched for the footer: some programs leave bytes behind it. */
-const FOOTER_SEARCH_BYTES = 1024 * 1024;
+import { findStreamFooter } from './stream/stream-footer.js';
 
 /**
  * Checks a stream at `place` of the disk; `files` counts its tables.
@@ -79,23 +73,14 @@ export function checkStream(
  * @throws VmdkError VMDK_TRUNCATED where it should be the footer and there is none
  */
 export function streamHeader(file: OpenedFile, front: SparseHeader): SparseHeader {
-  return front.isDirectoryAtEnd ? readFooter(file, front) : front;
+  return front.isDirectoryAtEnd
+    ? findStreamFooter(file, front, grainsStart(front, file.length))
+    : front;
 }
 
-function readFooter(file: OpenedFile, front: SparseHeader): SparseHeader {
-  const end = alignDown(file.length, SECTOR_BYTES);
-  const length = Math.min(end, FOOTER_SEARCH_BYTES);
-  const tail = readBytes(file, end - length, length);
-  const at = findFooter(tail);
-  const isThere = at !== undefined && end - length + at - SECTOR_BYTES >= SECTOR_BYTES;
-  const footer = isThere
-    ? decodeSparseHeader(tail.subarray(at, at + SECTOR_BYTES), file.path)
-    : undefined;
-  if (footer !== undefined && !footer.isDirectoryAtEnd && footer.isCompressed) return footer;
-  const needed = front.capacity === 0 ? '' : `, a disk of ${front.capacity} bytes`;
-  throw new VmdkError(
-    'VMDK_TRUNCATED',
-    file.path,
-    `a stream${needed}, whose footer of ${FOOTER_BYTES} bytes is not at the end of the file (${file.length} bytes); it is truncated, copy or export it again`,
-  );
+/** Where the first grain can be: behind what the header says of its metadata, if that can be. */
+export function grainsStart(front: SparseHeader, length: number): number {
+  const behind = Math.max(...headerAreas(front).map((area) => area.start + area.length));
+  const { overHead } = front;
+  return overHead >= behind && overHead < length ? overHead : behind;
 }

@@ -149,20 +149,31 @@ function lengthBehind(type: number, geometry: Geometry): number | undefined {
   }
 }
 
+/** Whether a sector is the marker of a footer, which follows it. */
+export function isFooterMarker(sector: Uint8Array): boolean {
+  return isMarkerAt(viewOf(sector), 0, MARKER_FOOTER);
+}
+
+/** Whether a sector is the marker of a grain directory, and of one that is as large as `geometry` needs. */
+export function isDirectoryMarker(sector: Uint8Array, geometry: Geometry): boolean {
+  const view = viewOf(sector);
+  const length = Number(view.getBigUint64(0, true)) * SECTOR_BYTES;
+  return isMarkerAt(view, 0, MARKER_GD) && length === directoryBytes(geometry);
+}
+
+function isMarkerAt(view: DataView, at: number, type: number): boolean {
+  return Marker.size.get(view, at) === 0 && Marker.type.get(view, at) === type;
+}
+
 /**
- * Where the footer begins in `tail`, the last bytes of a stream in whole sectors: the last footer
- * marker with a footer and an end-of-stream marker behind it, because some programs leave bytes
- * behind the end. Undefined where there is none.
+ * Where the markers of footers stand in `tail`, the last bytes of a stream in whole sectors, the last
+ * first. Some programs leave bytes behind the end of the stream, and some leave its last sector out.
  */
-export function findFooter(tail: Uint8Array): number | undefined {
+export function* footersIn(tail: Uint8Array): Generator<number> {
   const view = viewOf(tail);
-  const isMarker = (at: number, type: number): boolean =>
-    Marker.size.get(view, at) === 0 && Marker.type.get(view, at) === type;
-  for (let at = tail.length - FOOTER_BYTES; at >= 0; at -= SECTOR_BYTES) {
-    const isEnd = isMarker(at + 2 * SECTOR_BYTES, MARKER_EOS);
-    if (isEnd && isMarker(at, MARKER_FOOTER)) return at + SECTOR_BYTES;
+  for (let at = tail.length - 2 * SECTOR_BYTES; at >= 0; at -= SECTOR_BYTES) {
+    if (isMarkerAt(view, at, MARKER_FOOTER)) yield at;
   }
-  return undefined;
 }
 
 /** Writes what leads a grain that begins at byte `offset` of the extent to `target` from `at` on. */

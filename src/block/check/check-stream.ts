@@ -22,7 +22,7 @@ import { newGrainCache } from '../grain-cache.js';
 import { HostFile } from '../host-file.js';
 import { LayerState, newLayerState } from '../layer-state.js';
 import { headerAreas } from '../open-hosted.js';
-import { checkStream, streamHeader } from '../open-stream.js';
+import { checkStream, grainsStart, streamHeader } from '../open-stream.js';
 import { OpenedFiles } from '../opened-files.js';
 import { StreamExtent, type StreamExtentDescription } from '../stream-extent.js';
 import {
@@ -133,13 +133,6 @@ function readDamaged(
     ? walkStream(check, geometry, grains, stretch)
     : new Map<number, number>();
   if (found !== undefined) readEntries(check, geometry, found, { grains, seen });
-}
-
-/** Where the first grain can be: behind what the header says of its metadata, if that can be. */
-function grainsStart(front: SparseHeader, length: number): number {
-  const behind = Math.max(...headerAreas(front).map((area) => area.start + area.length));
-  const { overHead } = front;
-  return overHead >= behind && overHead < length ? overHead : behind;
 }
 
 /** Reads the grains that good tables lead to where the walk has not found them. */
