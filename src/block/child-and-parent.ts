@@ -2,8 +2,10 @@
  * Opening a child together with its parent to merge the one into the other: both are written, the
  * parents of the parent are only read, and nobody else may use any of their files meanwhile.
  */
+import { randomUUID } from 'node:crypto';
 import { isZero } from '../binary/zeros.js';
 import { mergedCidsOf } from '../vmdk/descriptor.js';
+import { mergedModifications } from '../vmdk/virtualbox-link.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { attachImage } from './attach-image.js';
 import { findParent } from './find-parent.js';
@@ -29,6 +31,8 @@ export interface ChildAndParent {
   readonly parentDevice: ImageLayer;
   /** The CID that the parent takes with its first write. */
   readonly newCid: number;
+  /** The same for the UUID by which VirtualBox tells modifications. */
+  readonly newModification: string;
 }
 
 const INSTEAD = 'copy the whole disk of the child to a new image instead (vmdkfs convert)';
@@ -63,13 +67,15 @@ export function openChildAndParent(
     const newCid =
       mergedCidsOf(child.descriptor)?.find((merged) => merged !== cid) ?? randomCid(cid);
     // What they say of the parents was said before.
-    const parents = openChain(parentFiles, parentSource, { ...policy, newCid }, []);
+    const newModification = newModificationOf(child, beneath[0]);
+    const parentPolicy = { ...policy, newCid, newModification };
+    const parents = openChain(parentFiles, parentSource, parentPolicy, []);
     for (const layer of beneath) closeLayer(files, layer);
     const [parent] = parents;
     if (parent === undefined) throw noParent(path);
     assertTakes(parent, child);
     const devices = attach(child, parents);
-    const pair = { child, parent, ...devices, newCid };
+    const pair = { child, parent, ...devices, newCid, newModification };
     assertExtentsTake(pair);
     return pair;
   } catch (error) {
@@ -77,6 +83,13 @@ export function openChildAndParent(
     parentFiles.closeAll();
     throw error;
   }
+}
+
+/** What the parent gets follows from the child, so that a merge that is cut off can be told. */
+function newModificationOf(child: OpenedLayer, parent: OpenedLayer | undefined): string {
+  const before = parent?.descriptor.virtualBox.modification;
+  const merged = mergedModifications(child.descriptor.virtualBox);
+  return merged.find((uuid) => uuid !== before) ?? randomUUID();
 }
 
 function attach(

@@ -2,7 +2,7 @@
  * Making a new image of any kind, alone or as the child of another. Everything that can be refused
  * is refused before a file is made; then the extents are made, and the descriptor that names them.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { alignUp } from '../binary/alignment.js';
@@ -18,6 +18,7 @@ import {
   type NewExtent,
   type Subformat,
 } from '../vmdk/subformat.js';
+import { virtualBoxLines, type VirtualBoxLink } from '../vmdk/virtualbox-link.js';
 import { systemError } from '../errno.js';
 import { writeFlatExtent } from './create-flat.js';
 import { writeCowdExtent, writeSeSparseExtent, writeSparseExtent } from './create-sparse.js';
@@ -49,6 +50,8 @@ export interface NewParent {
   /** Bytes. */
   readonly size: number;
   readonly cid: number | undefined;
+  /** How VirtualBox knows it. */
+  readonly virtualBox?: VirtualBoxLink | undefined;
   /** The name by which the child knows it. */
   readonly hint: string;
 }
@@ -125,8 +128,8 @@ function readParent(
     if (image.disk !== undefined) {
       throw systemError('EINVAL', `${backing}: a disk inside an archive cannot be a parent`);
     }
-    const { cid } = image.chain[0]?.descriptor ?? {};
-    return { size: image.device.size, cid, hint: hintTo(path, backing) };
+    const { cid, virtualBox } = image.chain[0]?.descriptor ?? {};
+    return { size: image.device.size, cid, virtualBox, hint: hintTo(path, backing) };
   } finally {
     image.device.close();
   }
@@ -162,6 +165,7 @@ function planDisk(
     adapter,
     geometry: diskGeometry(size, adapter),
     longContentPrefix: randomBytes(12).toString('hex'),
+    virtualBoxLines: virtualBoxLines(parent?.virtualBox, randomUUID),
   };
 }
 

@@ -33,7 +33,27 @@ export interface FileSource {
    * @throws VmdkError VMDK_OUTSIDE_FOLDER, VMDK_NOT_A_FILE; the system's error
    */
   find(name: string, as: 'extent' | 'parent'): FileSource | undefined;
+
+  /** Where a parent is looked for that has no name. */
+  searchPlaces(): SearchPlaces;
+
+  /** The file at `path`, which lies in one of those folders. */
+  at(path: string): FileSource;
 }
+
+/** Folders in which the parent of an image may be. */
+export interface SearchPlaces {
+  /** Nearest first. */
+  readonly folders: readonly string[];
+  /** One that needs the user's word; undefined where there is none. */
+  readonly forbidden: string | undefined;
+}
+
+/** Those of a file that is in no folder. */
+export const NOWHERE: SearchPlaces = { folders: [], forbidden: undefined };
+
+/** VirtualBox keeps the images of snapshots in a folder of this name below the machine's. */
+const SNAPSHOTS = 'Snapshots';
 
 /** A file of the host. */
 export class HostSource implements FileSource {
@@ -107,6 +127,21 @@ export class HostSource implements FileSource {
     );
   }
 
+  searchPlaces(): SearchPlaces {
+    const own = this.#folders();
+    const below = own.map((folder) => join(folder, SNAPSHOTS));
+    const above = own.map((folder) => dirname(folder));
+    const isAllowed = this.#policy.allowOutside || own.every(isSnapshots);
+    const folders = [...own, ...below.filter(isFolder), ...(isAllowed ? above : [])];
+    return { folders: [...new Set(folders)], forbidden: isAllowed ? undefined : above[0] };
+  }
+
+  at(path: string): FileSource {
+    // The folder above that of snapshots is the machine's own.
+    const roots = [...new Set([...this.#roots, realPath(dirname(path))])];
+    return new HostSource(this.#files, path, this.#policy, { roots, isDevice: false });
+  }
+
   /** The folder of the file as it was named, and that of the file that the name is a link to. */
   #folders(): readonly string[] {
     this.#foldersFound ??= [
@@ -142,6 +177,14 @@ export class HostSource implements FileSource {
       return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
     });
   }
+}
+
+function isSnapshots(folder: string): boolean {
+  return basename(folder) === SNAPSHOTS;
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** As the system follows it: `..` behind a link is not what it is in the text. */

@@ -2,7 +2,9 @@
 import { formatCid, isCutOffCid } from '../vmdk/cid.js';
 import { decodeFileName, mergedCidsOf, type Descriptor } from '../vmdk/descriptor.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
+import { isCutOffModification, mergedModifications } from '../vmdk/virtualbox-link.js';
 import type { FileSource } from './file-source.js';
+import { findVirtualBoxParent } from './virtualbox-parent.js';
 
 /** What is needed of an image to find its parent, and to tell whether it is one. */
 export interface Linked {
@@ -20,8 +22,9 @@ type Described = Omit<Linked, 'source'>;
  * @throws VmdkError that says why it cannot be found; the system's error
  */
 export function findParent(child: Linked): FileSource | undefined {
-  const { parentCid, parentFileNameHint: hint } = child.descriptor;
+  const { parentCid, parentFileNameHint: hint, virtualBox } = child.descriptor;
   if (hint === undefined) {
+    if (virtualBox.parent !== undefined) return findVirtualBoxParent(child, virtualBox.parent);
     if (parentCid === undefined) return undefined;
     throw new VmdkError(
       'VMDK_BAD_DESCRIPTOR',
@@ -45,6 +48,10 @@ export function findParent(child: Linked): FileSource | undefined {
  * child holds the same bytes: the disk is right.
  */
 export function isMergeCutOff(child: Described, parent: Described): boolean {
+  return isCidCutOff(child, parent) || isModificationCutOff(child.descriptor, parent.descriptor);
+}
+
+function isCidCutOff(child: Described, parent: Described): boolean {
   const expected = child.descriptor.parentCid;
   const found = parent.descriptor.cid;
   const merged = mergedCidsOf(child.descriptor);
@@ -58,8 +65,10 @@ export function isMergeCutOff(child: Described, parent: Described): boolean {
  */
 export function cidMismatch(child: Described, parent: Described): string | undefined {
   const { parentCid, parentCidText } = child.descriptor;
-  if (parentCidText === undefined || isParentCid(child.descriptor, parent.descriptor)) return;
-  if (isMergeCutOff(child, parent)) return undefined;
+  if (parentCidText === undefined || isParentCid(child.descriptor, parent.descriptor)) {
+    return modificationMismatch(child.descriptor, parent);
+  }
+  if (isCidCutOff(child, parent)) return modificationMismatch(child.descriptor, parent);
   const { cid, cidText } = parent.descriptor;
   if (parentCid !== undefined && (cid !== undefined || cidText === undefined)) {
     return `expects parent CID ${formatCid(parentCid)}, but ${parent.path} has CID ${describeCid(parent.descriptor)}; the parent was modified after the child was made`;
@@ -67,10 +76,34 @@ export function cidMismatch(child: Described, parent: Described): string | undef
   return `has the parent CID ${JSON.stringify(parentCidText)}, and ${parent.path} the CID ${describeCid(parent.descriptor)}; the two cannot be compared, so the parent may have been modified after the child was made`;
 }
 
+/**
+ * Says of a parent that VirtualBox knows what does not fit: it was modified, by the UUID that changes
+ * with that; undefined where nothing says so, or only a merge that was cut off.
+ */
+export function modificationMismatch(child: Descriptor, parent: Described): string | undefined {
+  const { parentModification: expected } = child.virtualBox;
+  const { modification: found } = parent.descriptor.virtualBox;
+  if (expected === undefined || expected === found) return undefined;
+  // Programs that know nothing of VirtualBox may have left the line out.
+  if (found === undefined && child.parentFileNameHint !== undefined) return undefined;
+  if (isModificationCutOff(child, parent.descriptor)) return undefined;
+  return `expects its parent with the modification UUID ${expected}, but ${parent.path} has ${found ?? 'none'}; the parent was modified after the child was made`;
+}
+
+function isModificationCutOff(child: Descriptor, parent: Descriptor): boolean {
+  const { parentModification: expected } = child.virtualBox;
+  const { modification: found } = parent.virtualBox;
+  const merged = mergedModifications(child.virtualBox);
+  if (expected === undefined || found === undefined || expected === found) return false;
+  return merged.length > 0 && isCutOffModification(found, [expected, ...merged]);
+}
+
 /** Whether the parent's CID is the one that the child expects: by number, or written the same. */
 export function isParentCid(child: Descriptor, parent: Descriptor): boolean {
   const { parentCid, parentCidText = '' } = child;
   if (parentCid !== undefined && parentCid === parent.cid) return true;
+  // The child was made over a parent without a CID that can be read.
+  if (parentCidText === '' && parent.cid === undefined) return true;
   return parentCidText !== '' && parentCidText.toLowerCase() === parent.cidText?.toLowerCase();
 }
 

@@ -18,6 +18,7 @@
 import { describeError, toErrno } from '../errno.js';
 import { libcIfAny } from '../os/libc.js';
 import { changeParentCid } from '../vmdk/descriptor.js';
+import { changeParentModification } from '../vmdk/virtualbox-link.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { openChildAndParent, type ChildAndParent } from './child-and-parent.js';
 import { childrenBeside, describeChildren } from './children-beside.js';
@@ -135,12 +136,20 @@ function* copyRun(pair: ChildAndParent, run: MapRun, buffer: Uint8Array): Genera
   }
 }
 
-/** Step 2: the child names the parent's new CID, durably. */
-function link({ child, newCid, parent }: ChildAndParent): void {
-  if (parent.descriptor.cid === undefined) return;
+/** Step 2: the child names the parent's new CID and modification, durably. */
+function link({ child, newCid, newModification, parent }: ChildAndParent): void {
   const { descriptor, descriptorFile, descriptorOffset } = child;
+  const { cid, virtualBox } = parent.descriptor;
+  const { parentModification } = descriptor.virtualBox;
+  const changes = [
+    ...(cid === undefined ? [] : changeParentCid(descriptor, newCid)),
+    ...(virtualBox.modification === undefined || parentModification === undefined
+      ? []
+      : changeParentModification(descriptor.entries, newModification)),
+  ];
+  if (changes.length === 0) return;
   const file = new HostFile(descriptorFile.file);
-  for (const { start, text } of changeParentCid(descriptor, newCid)) {
+  for (const { start, text } of changes) {
     const bytes = Buffer.from(text, 'latin1');
     file.write(bytes, 0, bytes.length, descriptorOffset + start);
   }

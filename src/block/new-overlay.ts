@@ -17,7 +17,7 @@ import { describeError, Errno, systemError, toErrno } from '../errno.js';
 import { openLinked } from '../os/linked-file.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { planChild, type NewParent } from './create-image.js';
-import type { FileSource } from './file-source.js';
+import { NOWHERE, type FileSource } from './file-source.js';
 import { HostFile } from './host-file.js';
 import { respectVmware } from './image-locks.js';
 import { openNameless } from './nameless-file.js';
@@ -46,7 +46,10 @@ export class NewOverlay {
       readOnlyReason: undefined,
       member: undefined,
       open: () => file,
-      find: () => undefined, // its one extent is inside the file, and its parent is open already
+      // Its one extent is inside the file, and its parent is open already.
+      find: () => undefined,
+      searchPlaces: () => NOWHERE,
+      at: () => this.source,
     };
     this.#takeBack = takeBack;
   }

@@ -2,7 +2,9 @@
  * Opening one image file, of any kind, without its parent: a sparse file with its descriptor
  * inside, or a descriptor that names its extents.
  */
-import { changeCid, dropChangeTracking, type Descriptor } from '../vmdk/descriptor.js';
+import { randomUUID } from 'node:crypto';
+import type { Descriptor } from '../vmdk/descriptor.js';
+import { firstWriteChanges } from '../vmdk/first-write.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { FileSource } from './file-source.js';
 import { findDescriptor, type DescriptorPlace } from './find-descriptor.js';
@@ -72,7 +74,7 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
     descriptorFile: { file, isOwnFile },
     descriptorOffset: place.offset,
     firstWrites: isWritten
-      ? [...planDescriptorWrites(place, file, policy.newCid), ...extents.flatMap(untrackWrite)]
+      ? [...planDescriptorWrites(place, file, policy), ...extents.flatMap(untrackWrite)]
       : [],
     isEmbedded: isInside,
     isUnclean: extents.some(({ description }) => isChecked(description) && description.isUnclean),
@@ -131,21 +133,20 @@ function untrackWrite({ description, file, readOnlyReason }: OpenedExtent): Laye
   return description.untrack === undefined ? [] : [{ file, ...description.untrack }];
 }
 
-/** What ends change tracking in the descriptor, which is in `file`, and changes the CID. */
+/** What the first write changes in the descriptor, which is in `file`. */
 function planDescriptorWrites(
   place: DescriptorPlace,
   file: OpenedFile,
-  cid = randomCid(place.descriptor.cid),
+  { newCid, newModification }: OpenPolicy,
 ): LayerWrite[] {
   const { descriptor, offset } = place;
-  const untracked = dropChangeTracking(descriptor);
-  const changes = [
-    ...untracked.changes,
-    ...changeCid(untracked.descriptor, cid, place.room, file.path),
-  ];
-  return changes.map((change) => ({
+  const identity = {
+    cid: newCid ?? randomCid(descriptor.cid),
+    modification: newModification ?? randomUUID(),
+  };
+  return firstWriteChanges(descriptor, identity, place, file.path).map(({ start, text }) => ({
     file,
-    position: offset + change.start,
-    bytes: Buffer.from(change.text, 'latin1'),
+    position: offset + start,
+    bytes: Buffer.from(text, 'latin1'),
   }));
 }

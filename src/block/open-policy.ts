@@ -13,6 +13,8 @@ export interface OpenPolicy {
   readonly isMerge?: boolean;
   /** The CID that the image takes with its first write; a random one unless told otherwise. */
   readonly newCid?: number | undefined;
+  /** The UUID that the modification of the image gets with its first write; the same. */
+  readonly newModification?: string | undefined;
 }
 
 /** The options of a policy; what is not said is not allowed, and the image is opened for writing. */

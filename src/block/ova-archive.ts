@@ -11,7 +11,7 @@ import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { SPARSE_MAGICNUMBER, SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { readBytes } from './find-descriptor.js';
-import type { FileSource } from './file-source.js';
+import { NOWHERE, type FileSource } from './file-source.js';
 import { replaced, type OpenedFile, type OpenedFiles } from './opened-files.js';
 
 const BLOCK_BYTES = 512;
@@ -108,6 +108,8 @@ export class OvaArchive {
         const found = this.#members.find((each) => each.name === wanted);
         return found === undefined ? undefined : this.#sourceOf(found);
       },
+      searchPlaces: () => NOWHERE,
+      at: () => this.#sourceOf(member),
     };
   }
 

@@ -15,7 +15,7 @@ import { VmdkError } from '../vmdk/vmdk-error.js';
 import { hintTo, isOutsideFolder } from './create-image.js';
 import { HostSource, type FileSource } from './file-source.js';
 import { findDescriptor } from './find-descriptor.js';
-import { describeCid, isParentCid } from './find-parent.js';
+import { describeCid, isParentCid, modificationMismatch } from './find-parent.js';
 import { FileLocks } from './image-locks.js';
 import { isEmptyOrMissing, NewOverlay } from './new-overlay.js';
 import { assertDistinctFiles, openChain } from './open-chain.js';
@@ -105,7 +105,8 @@ function makeOverlay(
     throw systemError('ENOENT', `${name}: there is no overlay, and read-only none is made`);
   }
   const [image] = base.layers;
-  const parent = { size: image?.size ?? 0, cid: image?.descriptor.cid };
+  const { cid, virtualBox } = image?.descriptor ?? {};
+  const parent = { size: image?.size ?? 0, cid, virtualBox };
   if (place.kind === 'snapshot') {
     const name = `the snapshot of ${base.path} in ${place.folder}`;
     return NewOverlay.nameless(files, place.folder, name, parent);
@@ -166,6 +167,8 @@ function sameFile(files: OpenedFiles, probe: OpenedFile, policy: OpenPolicy): Fi
     member: undefined,
     open: () => probe,
     find: (name, as) => named.find(name, as),
+    searchPlaces: () => named.searchPlaces(),
+    at: (path) => named.at(path),
   };
 }
 
@@ -191,7 +194,7 @@ function assertChild(
   policy: OpenPolicy,
   notices: string[],
 ): void {
-  if (child.parentCid === undefined && child.parentFileNameHint === undefined) {
+  if (!isChild(child)) {
     throw new VmdkError(
       'VMDK_WRONG_OVERLAY',
       path,
@@ -207,8 +210,8 @@ function assertChild(
       `is a disk of ${size} bytes, and ${base.path} one of ${parent?.size ?? 0}; it belongs to another image`,
     );
   }
-  if (isParentCid(child, parent.descriptor)) return;
-  const what = `is the child of an image with CID ${cidText(child)}, and ${base.path} has CID ${describeCid(parent.descriptor)}: it belongs to another image, or that was modified since`;
+  const what = whatDiffers(child, parent.descriptor, base.path);
+  if (what === undefined) return;
   if (!policy.force) {
     throw new VmdkError(
       'VMDK_CID_MISMATCH',
@@ -217,6 +220,24 @@ function assertChild(
     );
   }
   notices.push(`${path}: ${what}; going on all the same`);
+}
+
+function isChild({ parentCidText, parentFileNameHint, virtualBox }: Descriptor): boolean {
+  return [parentCidText, parentFileNameHint, virtualBox.parent].some((each) => each !== undefined);
+}
+
+/** What says that `child` is not the child of `parent` as it is; undefined where nothing does. */
+function whatDiffers(child: Descriptor, parent: Descriptor, path: string): string | undefined {
+  const since = 'it belongs to another image, or that was modified since';
+  const isVirtualBox = child.parentCidText === undefined && child.virtualBox.parent !== undefined;
+  if (isVirtualBox && child.virtualBox.parent !== parent.virtualBox.image) {
+    return `is the child of the image with the UUID ${child.virtualBox.parent}, and ${path} has the UUID ${parent.virtualBox.image ?? 'none'}: it belongs to another image`;
+  }
+  if (!isVirtualBox && !isParentCid(child, parent)) {
+    return `is the child of an image with CID ${cidText(child)}, and ${path} has CID ${describeCid(parent)}: ${since}`;
+  }
+  const modified = modificationMismatch(child, { path, descriptor: parent });
+  return modified === undefined ? undefined : `${modified}: ${since}`;
 }
 
 function cidText({ parentCid, parentCidText }: Descriptor): string {

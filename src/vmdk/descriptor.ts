@@ -6,6 +6,7 @@
  */
 import { formatCid, mergedCids, parseCid } from './cid.js';
 import { isExtentLine, parseExtentLine, type ExtentLine } from './extent-line.js';
+import { parseVirtualBoxLink, type VirtualBoxLink } from './virtualbox-link.js';
 import { VmdkError } from './vmdk-error.js';
 
 /** A `key=value` line: the value without quotes, and where its characters lie in the text. */
@@ -32,6 +33,8 @@ export interface Descriptor {
   /** As it is written; undefined where it says that there is no parent. */
   readonly parentCidText: string | undefined;
   readonly parentFileNameHint: string | undefined;
+  /** How VirtualBox knows the image and its parent. */
+  readonly virtualBox: VirtualBoxLink;
   readonly isEncrypted: boolean;
   readonly changeTrackPath: string | undefined;
 }
@@ -88,6 +91,7 @@ export function parseDescriptor(text: string, file: string): Descriptor {
     cidText: value('cid'),
     ...parentOf(value('parentcid'), hint),
     parentFileNameHint: hint,
+    virtualBox: parseVirtualBoxLink(entries),
     isEncrypted: isEncrypted(entries),
     changeTrackPath: value('changetrackpath'),
   };

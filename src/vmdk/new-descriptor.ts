@@ -18,6 +18,8 @@ export interface NewDisk {
   readonly geometry: DiskGeometry;
   /** 24 hex digits; the CID follows them in `ddb.longContentID`. */
   readonly longContentPrefix: string;
+  /** Lines by which VirtualBox knows the disk and its parent. */
+  readonly virtualBoxLines: readonly string[];
 }
 
 /** Formats the descriptor as VMware does; ASCII but for file names, which are UTF-8. */
@@ -55,6 +57,7 @@ export function formatNewDescriptor(disk: NewDisk): string {
     `ddb.geometry.sectors = "${sectors}"`,
     ...dataBase,
     `ddb.longContentID = "${disk.longContentPrefix}${cid}"`,
+    ...disk.virtualBoxLines,
     'ddb.virtualHWVersion = "4"',
     '',
   ].join('\n');

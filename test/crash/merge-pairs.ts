@@ -90,7 +90,52 @@ function childAcrossBorder(folder: string, base: string, size: number): void {
   });
 }
 
+/** What VirtualBox says of an image; the lines lie in another sector than the CID. */
+function knownToVirtualBox(
+  sectors: number,
+  name: string,
+  uuids: { image: string; modification: string; parent: string; parentModification: string },
+): string {
+  return [
+    '# Disk DescriptorFile\nversion=1\nCID=0badcafe\nparentCID=ffffffff',
+    `createType="monolithicSparse"\nRW ${sectors} SPARSE "${name}"`,
+    `#${'-'.repeat(SECTOR)}`,
+    `ddb.uuid.image="${uuids.image}"`,
+    `ddb.uuid.modification="${uuids.modification}"`,
+    `ddb.uuid.parent="${uuids.parent}"`,
+    `ddb.uuid.parentmodification="${uuids.parentModification}"\n`,
+  ].join('\n');
+}
+
+const uuid = (digit: string): string => '8-4-4-4-12'.replaceAll(/\d+/g, (n) => digit.repeat(+n));
+
+const VIRTUALBOX_SHAPE = { grainSectors: 8, tableEntries: 128, version: 2, flags: 7 };
+
+function virtualBoxParent(_folder: string, base: string, size: number): void {
+  const sectors = size / SECTOR;
+  const uuids = { image: uuid('1'), modification: uuid('2') };
+  const none = { parent: uuid('0'), parentModification: uuid('0') };
+  const descriptor = knownToVirtualBox(sectors, 'base.vmdk', { ...uuids, ...none });
+  writeSparseFile(base, { sectors, ...VIRTUALBOX_SHAPE, descriptor });
+}
+
+function virtualBoxChild(folder: string, base: string, size: number): void {
+  const sectors = size / SECTOR;
+  const text = readFileSync(base).toString('latin1');
+  const state = /^ddb\.uuid\.modification="(.*)"$/m.exec(text)?.[1] ?? '';
+  const uuids = { image: uuid('3'), modification: uuid('4') };
+  const link = { parent: uuid('1'), parentModification: state };
+  const descriptor = knownToVirtualBox(sectors, 'top.vmdk', { ...uuids, ...link });
+  writeSparseFile(join(folder, 'top.vmdk'), { sectors, ...VIRTUALBOX_SHAPE, descriptor });
+}
+
 const SHAPES: readonly Shape[] = [
+  {
+    name: 'images that only VirtualBox has linked',
+    size: 100 * SECTOR,
+    makeParent: virtualBoxParent,
+    makeChild: virtualBoxChild,
+  },
   {
     name: 'monolithicSparse into monolithicSparse',
     size: 160 * KIB,

@@ -21,6 +21,7 @@ const DISK: NewDisk = {
   adapter: 'lsilogic',
   geometry: { cylinders: 1305, heads: 255, sectors: 63 },
   longContentPrefix: '0123456789abcdef01234567',
+  virtualBoxLines: [],
 };
 
 /** The disk in a file of another name. */
