@@ -1,7 +1,7 @@
 /**
  * One image of a chain: extents one behind the other, over a parent. It finds the extents of a
  * range, enforces their access, and does what happens once for the whole image: the CID changes
- * before the first write, so that children of an older state can tell.
+ * durably before the first write, so that children of an older state can tell.
  */
 import { systemError } from '../errno.js';
 import type { BlockDevice } from './block-device.js';
@@ -101,7 +101,18 @@ export class ImageLayer implements BlockDevice {
   }
 
   write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
-    this.#beginWriting(offset, length);
+    this.#assertWritable(offset, length);
+    let isWritten = false;
+    try {
+      this.#write(source, sourceOffset, length, offset);
+      isWritten = true;
+    } finally {
+      if (!isWritten) this.#state.writeFailed();
+    }
+  }
+
+  #write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
+    this.#beginWriting();
     for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
       const extent = this.#extent(index);
       const at = offset + done - extent.start;
@@ -112,7 +123,8 @@ export class ImageLayer implements BlockDevice {
   }
 
   zero(offset: number, length: number): void {
-    this.#beginWriting(offset, length);
+    this.#assertWritable(offset, length);
+    this.#beginWriting();
     for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
       const extent = this.#extent(index);
       const at = offset + done - extent.start;
@@ -128,7 +140,6 @@ export class ImageLayer implements BlockDevice {
     try {
       this.#state.assertSound(this.#path);
       const before = this.#state.counters.get('barriers');
-      this.#flushDescriptor();
       for (const extent of this.#extents) extent.flush();
       if (this.#state.counters.get('barriers') !== before) this.#state.counters.add('flushes');
     } finally {
@@ -237,15 +248,16 @@ export class ImageLayer implements BlockDevice {
     return limit;
   }
 
-  /** Refuses what may not be written before any of it is, and changes the CID the first time. */
-  #beginWriting(offset: number, length: number): void {
-    if (this.readOnly) throw systemError('EROFS', `${this.#path}: opened read-only`);
+  /** Changes the CID the first time. */
+  #beginWriting(): void {
     this.#state.assertSound(this.#path);
-    if (this.#hasProtected) this.#assertWritable(offset, length);
     if (!this.#state.isCidChanged) this.#changeCid();
   }
 
+  /** Refuses what may not be written before any of it is. */
   #assertWritable(offset: number, length: number): void {
+    if (this.readOnly) throw systemError('EROFS', `${this.#path}: opened read-only`);
+    if (!this.#hasProtected) return;
     const last = this.#indexAt(offset + Math.max(length, 1) - 1);
     for (let index = this.#indexAt(offset); index <= last; index++) {
       const reason = this.#protection[index];
@@ -260,27 +272,26 @@ export class ImageLayer implements BlockDevice {
    * @throws EIO after a barrier that failed; the system's error
    */
   changeCid(): void {
-    this.#state.assertSound(this.#path);
-    if (!this.#state.isCidChanged) this.#changeCid();
-    this.flush();
+    this.#beginWriting();
   }
 
+  /**
+   * The only barrier on the way of a write, once: the host may write data in place to storage at any
+   * time, and a child of the old state must not fit a disk that has changed.
+   */
   #changeCid(): void {
     this.#state.mutex.lock();
     try {
       if (this.#state.isCidChanged) return;
+      this.#state.assertSound(this.#path);
       for (const { bytes, file, position } of this.#firstWrites) {
         new HostFile(file).write(bytes, 0, bytes.length, position);
       }
+      this.#state.barrier(new HostFile(this.#descriptor.file));
       this.#state.cidChanged();
     } finally {
       this.#state.mutex.unlock();
     }
-  }
-
-  #flushDescriptor(): void {
-    if (!this.#state.takeDescriptorDirty()) return;
-    this.#state.barrier(new HostFile(this.#descriptor.file));
   }
 }
 

@@ -19,7 +19,7 @@ import { MUTEX_WORDS, SharedMutex } from '../os/shared-mutex.js';
 const FLUSH_MUTEX = MUTEX_WORDS;
 const BROKEN = 2 * MUTEX_WORDS;
 const CID_CHANGED = BROKEN + 1;
-const DESCRIPTOR_DIRTY = BROKEN + 2;
+const FAILED_WRITES = BROKEN + 2;
 const COUNTERS = BROKEN + 3;
 const WORDS = COUNTERS + COUNTERS_WORDS;
 
@@ -75,18 +75,22 @@ export class LayerState {
     return held.length > 0;
   }
 
+  /** A write failed, and whoever asked for it was told. */
+  writeFailed(): void {
+    Atomics.add(this.#words, FAILED_WRITES, 1);
+  }
+
+  /** How many writes failed, from 0 to 2^32 - 1. */
+  get failedWrites(): number {
+    return Atomics.load(this.#words, FAILED_WRITES) >>> 0;
+  }
+
   get isCidChanged(): boolean {
     return Atomics.load(this.#words, CID_CHANGED) === 1;
   }
 
-  /** The CID was written: it changes once for as long as the image is open. */
+  /** The new CID is durable: it changes once for as long as the image is open. */
   cidChanged(): void {
     Atomics.store(this.#words, CID_CHANGED, 1);
-    Atomics.store(this.#words, DESCRIPTOR_DIRTY, 1);
-  }
-
-  /** Whether the descriptor was written since this was last asked. */
-  takeDescriptorDirty(): boolean {
-    return Atomics.exchange(this.#words, DESCRIPTOR_DIRTY, 0) === 1;
   }
 }

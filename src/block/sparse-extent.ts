@@ -41,6 +41,8 @@ export interface SparseExtentDescription {
   readonly start: number;
   readonly size: number;
   readonly file: HostFileDescription;
+  /** Length of the file when it was opened. */
+  readonly fileLength: number;
   readonly grainBytes: number;
   readonly bounds: GrainBoundsDescription;
   readonly codec: TableCodecDescription;
@@ -74,6 +76,7 @@ export class SparseExtent implements Extent {
   readonly #map: GrainMap;
   readonly #newGrains: NewGrains;
   readonly #writer: TableWriter;
+  readonly #fileLength: number;
   readonly #hasZeroedGrains: boolean;
   readonly #firstWrites: readonly HeaderWrite[];
   readonly #lastWrites: readonly HeaderWrite[];
@@ -115,6 +118,7 @@ export class SparseExtent implements Extent {
     this.#map = new GrainMap(tables, beneath, state, grainBytes, { file, scale: codec.grains });
     this.#newGrains = new NewGrains(this.#parts, flushLayer);
     this.#writer = new TableWriter(this.#parts, description.directoryOffsets);
+    this.#fileLength = description.fileLength;
     this.#hasZeroedGrains = description.hasZeroedGrains;
     this.#firstWrites = description.firstWrites;
     this.#lastWrites = description.lastWrites;
@@ -227,6 +231,7 @@ export class SparseExtent implements Extent {
     const { file, flags, state } = this.#parts;
     if (!flags.isUnclean()) return;
     this.#completeLastGrain();
+    this.#cutGivenBack();
     // What a crash left is still there.
     if (!flags.areTablesCompleted()) return;
     writeAll(file, this.#lastWrites);
@@ -242,6 +247,21 @@ export class SparseExtent implements Extent {
       file.write(ZEROS, 0, 1, end - 1);
     } catch {
       // A full host: everything is durable without it.
+    }
+  }
+
+  /**
+   * Takes from the end of the file what writes that failed have left there. Nobody writes any more,
+   * and nothing leads there, so it does not matter what a crash makes of it.
+   */
+  #cutGivenBack(): void {
+    const { allocator, file } = this.#parts;
+    if (!allocator.hasGivenBack) return;
+    const end = Math.max(this.#fileLength, allocator.usedEnd);
+    try {
+      if (file.length() > end) file.setLength(end);
+    } catch {
+      // It stays longer than it has to be.
     }
   }
 

@@ -62,6 +62,12 @@ export function cidOf(disk: TinyDisk): string {
 export interface SessionStart {
   readonly inspection: Inspection;
   readonly cid: string;
+  readonly content: Buffer;
+}
+
+/** What a session that begins now starts from. */
+export function sessionStart(disk: TinyDisk): SessionStart {
+  return { inspection: inspectFiles(), cid: cidOf(disk), content: readDisk(disk) };
 }
 
 /** All that is wrong with the disk in memory; `read` gets what it holds. */
@@ -82,6 +88,10 @@ export function checkState(
     const content = readDisk(disk);
     const problem = point.model.problem(content);
     if (problem !== undefined) problems.push(problem);
+    // Children of the old state fit by the CID alone.
+    if (cidOf(disk) === start.cid && !content.equals(start.content)) {
+      problems.push('the disk has changed, and its CID is the same');
+    }
     read?.(Buffer.from(content));
     if (random.chance(CHECKED)) problems.push(...ownCheck(disk));
     if (random.chance(MENDED)) problems.push(...mendDisk(disk, content));
