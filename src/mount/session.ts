@@ -186,15 +186,7 @@ class Session {
     const status = statusReader(image, request, transport, shared);
     const control = await listen(mountpoint, { status });
     const { allocated } = shared;
-    const session = new Session(
-      image,
-      request,
-      mountpoint,
-      transport,
-      control,
-      pidFile,
-      allocated,
-    );
+    const session = new Session(image, request, mountpoint, transport, control, pidFile, allocated);
     debug('%s is mounted on %s over %s', request.image, mountpoint, transport.name);
     return session;
   }

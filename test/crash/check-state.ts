@@ -81,17 +81,11 @@ export function checkState(
   const inspection = inspectFiles();
   const problems = problemsOf(inspection);
   if (!point.isClosing) problems.push(...unmarkedChanges(start.inspection, inspection));
-  if (point.isFlushed && point.isWritten && cidOf(disk) === start.cid) {
-    problems.push('the disk was written to, and its CID is the same');
-  }
   try {
     const content = readDisk(disk);
     const problem = point.model.problem(content);
     if (problem !== undefined) problems.push(problem);
-    // Children of the old state fit by the CID alone.
-    if (cidOf(disk) === start.cid && !content.equals(start.content)) {
-      problems.push('the disk has changed, and its CID is the same');
-    }
+    if (cidOf(disk) === start.cid) problems.push(...unnoticed(point, content, start));
     read?.(Buffer.from(content));
     if (random.chance(CHECKED)) problems.push(...ownCheck(disk));
     if (random.chance(MENDED)) problems.push(...mendDisk(disk, content));
@@ -101,6 +95,13 @@ export function checkState(
   }
   if (openCount() > 0) problems.push(`${openCount()} files were left open`);
   return problems;
+}
+
+/** What children of the old state do not notice: they fit by the CID alone, and it is the same. */
+function unnoticed(point: CrashPoint, content: Buffer, start: SessionStart): string[] {
+  if (!content.equals(start.content)) return ['the disk has changed, and its CID is the same'];
+  const isWritten = point.isFlushed && point.isWritten;
+  return isWritten ? ['the disk was written to, and its CID is the same'] : [];
 }
 
 function problemsOf(inspection: Inspection): string[] {
