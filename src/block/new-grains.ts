@@ -137,13 +137,14 @@ export class NewGrains {
   }
 
   #allocate(source: Uint8Array, sourceOffset: number, offset: number, end: number): void {
-    const { allocator, codec, grainBytes, state, tables } = this.#parts;
+    const { allocator, codec, flags, grainBytes, state, tables } = this.#parts;
     const first = Math.floor(offset / grainBytes);
     const count = Math.floor((end - 1) / grainBytes) - first + 1;
     const before = allocator.mark();
     const made: Uint32Array[] = [];
     let place: number | undefined;
     let isWritten = false;
+    flags.markData();
     try {
       this.#ensureTable(first, made);
       place = allocator.takeGrains(count);
@@ -169,7 +170,7 @@ export class NewGrains {
     first: number,
     made: readonly Uint32Array[],
   ): void {
-    const { allocator, file, flags, isSpaceFresh, tables } = this.#parts;
+    const { allocator, file, flags, isSpaceFresh, state, tables } = this.#parts;
     const { end } = allocator;
     allocator.dropTable(Math.floor(first / tables.tableEntries), made);
     allocator.giveBack(before, place);
@@ -178,7 +179,7 @@ export class NewGrains {
     flags.markData();
     let isPunched = false;
     try {
-      isPunched = file.punch(before.end, end - before.end);
+      isPunched = state.punch(file, before.end, end - before.end);
     } catch {
       // The writer hears of the first failure.
     }

@@ -10,6 +10,7 @@ import { attachImage, type ImageDescription } from './attach-image.js';
 import type { BlockDevice } from './block-device.js';
 import type { CheckedExtent } from './checked-extent.js';
 import { HostSource, type FileSource } from './file-source.js';
+import { watchFiles } from './file-watch.js';
 import { newGrainCache } from './grain-cache.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import { lockFiles, useOf, type FileToLock, type FileUse } from './image-locks.js';
@@ -206,6 +207,15 @@ export function filesOf(chain: readonly OpenedLayer[]): FileToLock[] {
   ]);
 }
 
+/** The files of a layer that are written: one an extent, and that of a descriptor of its own. */
+function writtenFiles({ descriptorFile, extents, readOnlyReason }: OpenedLayer) {
+  if (readOnlyReason !== undefined) return [];
+  const files = extents.map((extent) =>
+    extent.readOnlyReason === undefined ? extent.file : undefined,
+  );
+  return descriptorFile.isOwnFile ? [...files, descriptorFile.file] : files;
+}
+
 /** Describes all layers, each extent with its share of the memory for tables and grains. */
 export function describeLayers(
   chain: readonly OpenedLayer[],
@@ -238,5 +248,6 @@ export function describeLayers(
     state: newLayerState(),
     descriptor: layer.descriptorFile,
     firstWrites: layer.firstWrites,
+    watched: watchFiles(writtenFiles(layer)),
   }));
 }

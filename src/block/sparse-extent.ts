@@ -126,6 +126,10 @@ export class SparseExtent implements Extent {
     if (this.#loneTables.length === 0) this.#parts.flags.markTablesCompleted();
   }
 
+  get isDirty(): boolean {
+    return this.#parts.flags.isDirty();
+  }
+
   read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
     const { beneath, file, grainBytes } = this.#parts;
     for (let done = 0; done < length;) {
@@ -186,13 +190,14 @@ export class SparseExtent implements Extent {
 
   /** Zeroes at most `length` bytes from `at` on that are allocated; returns how many. */
   #punch(length: number, at: number, entry: number): number {
-    const { file, flags, grainBytes } = this.#parts;
+    const { file, flags, grainBytes, state } = this.#parts;
     const grain = Math.floor(at / grainBytes);
     const count = this.#runLength(grain, entry, at, length);
     const place = this.#place(grain, entry, at);
     this.#begin();
+    flags.markData();
     try {
-      if (file.punch(place, count)) return count;
+      if (state.punch(file, place, count)) return count;
     } finally {
       flags.markData();
     }
@@ -292,6 +297,7 @@ export class SparseExtent implements Extent {
     const { file, flags, grainBytes } = this.#parts;
     const grain = Math.floor(at / grainBytes);
     const count = this.#runLength(grain, entry, at, length);
+    flags.markData();
     try {
       file.write(source, sourceOffset, count, this.#place(grain, entry, at));
     } finally {
@@ -331,6 +337,7 @@ export class SparseExtent implements Extent {
     state.mutex.lock();
     try {
       if (flags.isUnclean()) return;
+      flags.markData();
       writeAll(file, this.#firstWrites);
       flags.markData();
       flags.markUnclean();

@@ -11,7 +11,7 @@
  * goes to the log.
  */
 import { constants } from 'node:fs';
-import { Errno, describeError, toErrno } from '../errno.js';
+import { Errno, describeError, isTold, toErrno } from '../errno.js';
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -257,6 +257,7 @@ export class DiskFileSystem implements FileSystem {
 
   #failed(operation: string, error: unknown): number {
     const message = `${operation}: ${describeError(error)}`;
+    if (isTold(error)) return toErrno(error);
     if (this.#logged.size < LOGGED_MAX && !this.#logged.has(message)) {
       this.#logged.add(message);
       this.#log(message);

@@ -34,6 +34,15 @@ describe('the state of a layer', () => {
     expect([other.isCidChanged, state.failedWrites]).toEqual([true, 2]);
   });
 
+  test('is broken for good when a file was lost, which only the first has to tell', () => {
+    const shared = newLayerState();
+    const [state, other] = [new LayerState(shared), new LayerState(shared)];
+    expect([state.fileLost(), other.fileLost(), state.fileLost()]).toEqual([true, false, false]);
+    expect(() => {
+      other.assertSound('disk.vmdk');
+    }).toThrow(expect.objectContaining({ code: 'EIO', isTold: true }) as Error);
+  });
+
   test('is broken and free when a thread ends inside, untouched when it ends outside', () => {
     const state = new LayerState(newLayerState());
     const self = threadId;
