@@ -21,7 +21,7 @@ import { readAt, seekData } from '../os/file-io.js';
 import type { HostFileDescription } from './host-file.js';
 
 /** A file as it was found when it was opened for writing. */
-export interface WatchedFile {
+interface WatchedFile {
   readonly fd: number;
   /** For messages. */
   readonly path: string;

@@ -53,7 +53,7 @@ function inspectFile(file: MemoryFile): Facts | undefined {
 }
 
 /** The CID of the image, as it stands in its descriptor. */
-export function cidOf(disk: TinyDisk): string {
+function cidOf(disk: TinyDisk): string {
   const text = memoryFile(disk.image).content.toString('latin1', 0, 16 * 1024);
   return /^CID=([0-9a-f]{8})$/m.exec(text)?.[1] ?? 'none';
 }
