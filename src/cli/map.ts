@@ -3,9 +3,16 @@ import type { Command } from 'commander';
 import { attachLayers } from '../block/attach-image.js';
 import { mapImage, type MapRun } from '../block/image-map.js';
 import { openImage } from '../block/open-image.js';
+import { printable } from '../errno.js';
 import { libcIfAny } from '../os/libc.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
-import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
+import {
+  addReportOptions,
+  printItems,
+  printLines,
+  printNotices,
+  type ReportFlags,
+} from './report.js';
 import { formatRange, hex } from './table.js';
 
 interface MapFlags extends OpenFlags, ReportFlags {}
@@ -35,13 +42,22 @@ function map(path: string, flags: MapFlags): void {
   libcIfAny();
   const image = openImage(path, openOptions(flags, true));
   try {
-    const runs = [...mapImage(attachLayers(image.description))];
+    const runs = mapImage(attachLayers(image.description));
     printNotices(flags, image.notices);
-    const data = runs.filter(({ kind }) => kind === 'data');
-    printResult(flags, runs.map(toJson), [HEADING, ...data.map(lineOf)]);
+    if (flags.json === true) printItems(inJson(runs));
+    else printLines(linesOf(runs));
   } finally {
     image.device.close();
   }
+}
+
+function* inJson(runs: Iterable<MapRun>): Generator {
+  for (const run of runs) yield toJson(run);
+}
+
+function* linesOf(runs: Iterable<MapRun>): Generator<string> {
+  yield HEADING;
+  for (const run of runs) if (run.kind === 'data') yield printable(lineOf(run));
 }
 
 /** The JSON shape; bytes. */
