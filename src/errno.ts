@@ -17,6 +17,16 @@ export function systemError(name: keyof typeof Errno, message: string): NodeJS.E
   return Object.assign(new Error(message), { code: name, errno: -Errno[name] });
 }
 
+/** The same, for what the user has been told already: it is not logged again. */
+export function toldError(name: keyof typeof Errno, message: string): NodeJS.ErrnoException {
+  return Object.assign(systemError(name, message), { isTold: true });
+}
+
+/** Whether `toldError` made an error. */
+export function isTold(error: unknown): boolean {
+  return error instanceof Error && 'isTold' in error;
+}
+
 /**
  * A failure in words for the user, on one line and without control characters: names come from
  * images and may hold any. Node's own `ENOENT: no such file or directory, open '/x'` becomes

@@ -9,26 +9,61 @@ export const NO_INTERVALS: Intervals = new Float64Array(0);
 
 /** Ranges of `length` bytes each at `starts`, which ascend; ranges that touch or overlap become one. */
 export function intervalsOf(starts: Float64Array, length: number): Intervals {
-  const result = new Float64Array(2 * starts.length);
-  let end = 0;
-  for (const start of starts) end = append(result, end, start, start + length);
-  return result.slice(0, end);
+  return joinStarts(NO_INTERVALS, starts.length, (index) => starts[index] ?? 0, length);
 }
 
 /** All bytes of both. */
 export function joinIntervals(a: Intervals, b: Intervals): Intervals {
-  const result = new Float64Array(a.length + b.length);
-  let end = 0;
-  for (let left = 0, right = 0; left < a.length || right < b.length;) {
-    if ((a[left] ?? Infinity) <= (b[right] ?? Infinity)) {
-      end = append(result, end, a[left] ?? 0, a[left + 1] ?? 0);
-      left += 2;
-    } else {
-      end = append(result, end, b[right] ?? 0, b[right + 1] ?? 0);
-      right += 2;
+  return collect((add) => {
+    for (let left = 0, right = 0; left < a.length || right < b.length;) {
+      if ((a[left] ?? Infinity) <= (b[right] ?? Infinity)) {
+        add(a[left] ?? 0, a[left + 1] ?? 0);
+        left += 2;
+      } else {
+        add(b[right] ?? 0, b[right + 1] ?? 0);
+        right += 2;
+      }
     }
-  }
-  return result.slice(0, end);
+  });
+}
+
+/**
+ * All bytes of `intervals` and of `count` ranges of `length` bytes each, of which `startOf` says where
+ * they begin, ascending. There may be millions of these: nothing is kept of each.
+ */
+export function joinStarts(
+  intervals: Intervals,
+  count: number,
+  startOf: (index: number) => number,
+  length: number,
+): Intervals {
+  return collect((add) => {
+    let left = 0;
+    for (let index = 0; index < count; index++) {
+      const start = startOf(index);
+      for (; (intervals[left] ?? Infinity) <= start; left += 2) {
+        add(intervals[left] ?? 0, intervals[left + 1] ?? 0);
+      }
+      add(start, start + length);
+    }
+    for (; left < intervals.length; left += 2) add(intervals[left] ?? 0, intervals[left + 1] ?? 0);
+  });
+}
+
+/** What `walk` adds, in ascending order; it is walked twice, so that no more is allocated than stays. */
+function collect(walk: (add: (start: number, stop: number) => void) => void): Intervals {
+  let count = 0;
+  let last = -1;
+  walk((start, stop) => {
+    if (start > last) count += 1;
+    last = Math.max(last, stop);
+  });
+  const result = new Float64Array(2 * count);
+  let end = 0;
+  walk((start, stop) => {
+    end = append(result, end, start, stop);
+  });
+  return result;
 }
 
 /** Adds a range that begins behind all others, or widens the last; returns where the next goes. */

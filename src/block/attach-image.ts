@@ -27,6 +27,11 @@ export function engineCounts(description: ImageDescription): EngineCounts {
   return sumCounters(description.layers.map(({ state }) => new LayerState(state).counters));
 }
 
+/** How many writes to the image failed since it was opened; its parents are never written. */
+export function failedWrites({ layers: [image] }: ImageDescription): number {
+  return image === undefined ? 0 : new LayerState(image.state).failedWrites;
+}
+
 /** A device over an image that some thread has open. */
 export function attachImage(description: ImageDescription): ImageLayer {
   const [image] = attachLayers(description);

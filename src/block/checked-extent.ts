@@ -54,7 +54,16 @@ export interface CheckedExtent {
 /** A sparse extent as it was found: its description but for what depends on its share of memory. */
 export interface SparseFacts extends Omit<
   SparseExtentDescription,
-  'kind' | 'start' | 'size' | 'file' | 'grainBytes' | 'bounds' | 'codec' | 'tables' | 'flags'
+  | 'kind'
+  | 'start'
+  | 'size'
+  | 'file'
+  | 'fileLength'
+  | 'grainBytes'
+  | 'bounds'
+  | 'codec'
+  | 'tables'
+  | 'flags'
 > {
   readonly file: OpenedFile;
   readonly place: ExtentPlace;
@@ -92,6 +101,7 @@ export function checkedSparse(facts: SparseFacts): CheckedExtent {
       ...place,
       ...others,
       file,
+      fileLength: file.length,
       grainBytes: bounds.grainBytes,
       bounds,
       codec,

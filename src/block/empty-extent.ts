@@ -9,7 +9,7 @@
  */
 import { alignUp } from '../binary/alignment.js';
 import { u32Bytes } from '../binary/struct.js';
-import { CowdHeader } from '../vmdk/cowd-header.js';
+import { CowdHeader, decodeCowdHeader } from '../vmdk/cowd-header.js';
 import { ENTRY_BYTES } from '../vmdk/layout.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { SeSparseVolatileHeader, type SeSparseHeader } from '../vmdk/se-sparse-header.js';
@@ -87,17 +87,19 @@ function usedTables(extent: SparseExtentDescription, file: HostFile): number[] {
   return found;
 }
 
+/** The directory is as long as its header says: the disk may need fewer entries than it has. */
 function emptyCowd(extent: SparseExtentDescription, file: HostFile): void {
   const { freeSector, uncleanShutdown } = CowdHeader;
-  const offset = extent.directoryOffsets[0] ?? 0;
-  const length = extent.tables.tableCount * ENTRY_BYTES;
+  const head = new Uint8Array(CowdHeader.byteLength);
+  file.read(head, 0, head.length, 0);
+  const { directoryBytes: length, gdOffset: offset } = decodeCowdHeader(head, file.path);
   if (hasData(file, { offset, length })) {
     write(file, u32Bytes(1), uncleanShutdown.offset);
     file.sync();
-    write(file, new Uint8Array(length), offset);
+    clear(file, { offset, length });
     file.sync();
   }
-  const end = alignUp(offset + length, SECTOR_BYTES);
+  const end = offset + length;
   write(file, u32Bytes(end / SECTOR_BYTES), freeSector.offset);
   cutOff(file, end);
   closeCleanly(extent, file);

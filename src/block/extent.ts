@@ -19,6 +19,9 @@ export interface Extent extends Omit<BlockDevice, 'readOnly' | 'close'> {
   /** Where the extent begins on the disk, in bytes. */
   readonly start: number;
 
+  /** Whether something was written, or is being written, that no barrier covers yet. */
+  readonly isDirty: boolean;
+
   /**
    * Whether anything in the range is this extent's own, so that what lies beneath does not show
    * through all of it.

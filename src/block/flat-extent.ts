@@ -41,7 +41,13 @@ export class FlatExtent implements Extent {
     this.#file.read(target, targetOffset, length, this.#fileOffset + offset);
   }
 
+  get isDirty(): boolean {
+    return Atomics.load(this.#dirty, 0) === 1;
+  }
+
+  /** Dirty before and after: a flush meanwhile covers a part at most. */
   write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
+    Atomics.store(this.#dirty, 0, 1);
     try {
       this.#file.write(source, sourceOffset, length, this.#fileOffset + offset);
     } finally {
@@ -52,8 +58,9 @@ export class FlatExtent implements Extent {
   /** Gives the space back, or writes zeros where the host cannot. */
   zero(offset: number, length: number): void {
     let isPunched = false;
+    Atomics.store(this.#dirty, 0, 1);
     try {
-      isPunched = this.#file.punch(this.#fileOffset + offset, length);
+      isPunched = this.#state.punch(this.#file, this.#fileOffset + offset, length);
     } finally {
       Atomics.store(this.#dirty, 0, 1);
     }

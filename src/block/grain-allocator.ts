@@ -1,8 +1,11 @@
 /**
  * Where the next grain of a sparse extent goes: a number in memory, set when the image was opened
  * to where everything in use ends. It grows with what was written, so nothing is ever stat'ed or
- * truncated, and what one grain was taken for is never taken again; where its write failed, only in
- * files whose space counts as written before.
+ * truncated, and what one grain was taken for is never taken again.
+ *
+ * What was taken for a write that failed goes back. The mutex is held from the taking to the last
+ * write, so nobody has taken anything behind it, and no table leads there, on disk or in memory. A
+ * part of it may be written; where that cannot be punched out, the space counts as written before.
  *
  * New grain tables come from the same end, packed into grains of their own, or from an area that the
  * file has for them. All of it lives in shared memory and is changed under the layer's mutex.
@@ -19,7 +22,9 @@ const NEXT_TABLE = 1;
 const TABLES_END = 2;
 const ALLOCATED = 3;
 const PUBLISHED_END = 4;
-const NUMBERS = 5;
+const LEFTOVERS_END = 5;
+const GIVEN_BACK = 6;
+const NUMBERS = 7;
 
 // The tables whose directory entries changed and are not on disk: first, and last plus one.
 const CHANGED_FIRST = 0;
@@ -69,6 +74,13 @@ export function describeAllocator(
   return { ...plan, numbers: numbers.buffer, words };
 }
 
+/** What the allocator had given away at some moment; places in bytes. */
+export interface AllocationMark {
+  readonly end: number;
+  readonly nextTable: number;
+  readonly tablesEnd: number;
+}
+
 export class GrainAllocator {
   readonly #plan: AllocationPlan;
   readonly #numbers: Float64Array;
@@ -98,6 +110,25 @@ export class GrainAllocator {
     return this.#numbers[PUBLISHED_END] ?? 0;
   }
 
+  /**
+   * Where the last grain or table ends that the file may have got since the image was opened; 0
+   * without one. Tables in an area of their own do not count.
+   */
+  get usedEnd(): number {
+    const tables = this.#plan.hasTableArea ? 0 : (this.#numbers[TABLES_END] ?? 0);
+    return Math.max(this.publishedEnd, tables);
+  }
+
+  /** Whether anything was given back, so that the file may be longer than what is in use of it. */
+  get hasGivenBack(): boolean {
+    return this.#numbers[GIVEN_BACK] === 1;
+  }
+
+  /** Whether the place of a grain may hold bytes of a write that failed. Mutex held. */
+  hasLeftovers(place: number): boolean {
+    return place < (this.#numbers[LEFTOVERS_END] ?? 0);
+  }
+
   /** Grains in use. */
   get allocatedGrains(): number {
     return this.#numbers[ALLOCATED] ?? 0;
@@ -122,11 +153,33 @@ export class GrainAllocator {
     return place ?? this.#extend(bytes);
   }
 
-  /** The `count` grains at `start`, which were taken last, were not written after all. Mutex held. */
-  giveBackGrains(start: number, count: number): void {
-    const isLast = start + count * this.#plan.grainBytes === this.end;
-    if (isLast) this.#numbers[NEXT_GRAIN] = start;
-    else this.#free?.giveBack(start);
+  /** To be given to `giveBack` where what is taken from here on was not written. Mutex held. */
+  mark(): AllocationMark {
+    const numbers = this.#numbers;
+    return {
+      end: this.end,
+      nextTable: this.tablesEnd,
+      tablesEnd: numbers[TABLES_END] ?? 0,
+    };
+  }
+
+  /**
+   * Gives back all that was taken since `mark`: the mutex was held ever since.
+   *
+   * @param place of a single grain that was free before; undefined where none was taken
+   */
+  giveBack(mark: AllocationMark, place: number | undefined): void {
+    const numbers = this.#numbers;
+    numbers[NEXT_GRAIN] = mark.end;
+    numbers[NEXT_TABLE] = mark.nextTable;
+    numbers[TABLES_END] = mark.tablesEnd;
+    numbers[GIVEN_BACK] = 1;
+    if (place !== undefined && place < mark.end) this.#free?.giveBack(place);
+  }
+
+  /** What is below `end` may hold bytes of a write that failed. Mutex held. */
+  leaveLeftovers(end: number): void {
+    this.#numbers[LEFTOVERS_END] = Math.max(this.#numbers[LEFTOVERS_END] ?? 0, end);
   }
 
   /** The `count` grains at `start` are written and in use from now on. Mutex held. */
@@ -144,16 +197,24 @@ export class GrainAllocator {
   /**
    * Gives `table`, which is resident, a place in every directory that has none for it: both where
    * the table never existed, one where a crash left only the other. Mutex held.
+   *
+   * @param made gets the directories that had none
    */
-  ensureTable(tables: GrainTables, table: number): void {
+  ensureTable(tables: GrainTables, table: number, made?: Uint32Array[]): void {
     for (const directory of tables.directories) {
       if (directory[table] !== TABLE_MISSING) continue;
       const place = this.#takeTable(tables.directories.length);
       Atomics.store(directory, table, entryFor(this.#plan.tables, place));
+      made?.push(directory);
       // An empty table must reach the disk before an entry leads to it.
       tables.markDirty(table);
       this.#changed(table, table + 1);
     }
+  }
+
+  /** Takes back the places of `table` that `ensureTable` has just made. Mutex held. */
+  dropTable(table: number, made: readonly Uint32Array[]): void {
+    for (const directory of made) Atomics.store(directory, table, TABLE_MISSING);
   }
 
   /**

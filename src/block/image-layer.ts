@@ -1,11 +1,12 @@
 /**
  * One image of a chain: extents one behind the other, over a parent. It finds the extents of a
  * range, enforces their access, and does what happens once for the whole image: the CID changes
- * before the first write, so that children of an older state can tell.
+ * durably before the first write, so that children of an older state can tell.
  */
-import { systemError } from '../errno.js';
+import { systemError, toldError } from '../errno.js';
 import type { BlockDevice } from './block-device.js';
 import type { Extent, Holding } from './extent.js';
+import { FileWatch, type WatchedFiles } from './file-watch.js';
 import { FlatExtent, type FlatExtentDescription } from './flat-extent.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import { LayerState } from './layer-state.js';
@@ -47,6 +48,8 @@ export interface LayerDescription {
    * tracked as before. Empty for a layer that is not written.
    */
   readonly firstWrites: readonly LayerWrite[];
+  /** The files of the extents that are written, then that of a descriptor of its own. */
+  readonly watched: WatchedFiles;
 }
 
 export class ImageLayer implements BlockDevice {
@@ -60,6 +63,7 @@ export class ImageLayer implements BlockDevice {
   readonly #parent: BlockDevice | undefined;
   readonly #descriptor: DescriptorFile;
   readonly #firstWrites: readonly LayerWrite[];
+  readonly #watch: FileWatch;
 
   constructor(description: LayerDescription, parent: BlockDevice | undefined) {
     this.size = description.size;
@@ -71,6 +75,7 @@ export class ImageLayer implements BlockDevice {
     this.#parent = parent;
     this.#descriptor = description.descriptor;
     this.#firstWrites = description.firstWrites;
+    this.#watch = new FileWatch(description.watched, () => this.#state.holes);
     this.#extents = description.extents.map((extent) => this.#attach(extent));
   }
 
@@ -101,7 +106,18 @@ export class ImageLayer implements BlockDevice {
   }
 
   write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
-    this.#beginWriting(offset, length);
+    this.#assertWritable(offset, length);
+    let isWritten = false;
+    try {
+      this.#write(source, sourceOffset, length, offset);
+      isWritten = true;
+    } finally {
+      if (!isWritten) this.#state.writeFailed();
+    }
+  }
+
+  #write(source: Uint8Array, sourceOffset: number, length: number, offset: number): void {
+    this.#beginWriting();
     for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
       const extent = this.#extent(index);
       const at = offset + done - extent.start;
@@ -112,7 +128,8 @@ export class ImageLayer implements BlockDevice {
   }
 
   zero(offset: number, length: number): void {
-    this.#beginWriting(offset, length);
+    this.#assertWritable(offset, length);
+    this.#beginWriting();
     for (let done = 0, index = this.#indexAt(offset); done < length; index++) {
       const extent = this.#extent(index);
       const at = offset + done - extent.start;
@@ -128,12 +145,51 @@ export class ImageLayer implements BlockDevice {
     try {
       this.#state.assertSound(this.#path);
       const before = this.#state.counters.get('barriers');
-      this.#flushDescriptor();
+      this.#extents.forEach((extent, index) => {
+        if (extent.isDirty) this.#assertOurs(this.#watch.lossOf(index));
+      });
       for (const extent of this.#extents) extent.flush();
       if (this.#state.counters.get('barriers') !== before) this.#state.counters.add('flushes');
     } finally {
       this.#state.flushMutex.unlock();
     }
+  }
+
+  /**
+   * Looks whether the files are still those that were opened, as far as they are not looked at when
+   * they are flushed: to be called again and again, by one thread.
+   *
+   * @returns what the user should know, a sentence each
+   * @throws EIO where one is gone, or not ours any more
+   */
+  watchFiles(): readonly string[] {
+    if (this.readOnly) return [];
+    this.#state.flushMutex.lock();
+    try {
+      const isDirty = this.#extents.some((extent) => extent.isDirty);
+      const barriers = this.#state.counters.get('barriers');
+      const { loss, notices } = this.#watch.look({ barriers, isDirty });
+      this.#assertOurs(loss);
+      return notices;
+    } finally {
+      this.#state.flushMutex.unlock();
+    }
+  }
+
+  /** Before the first write: they may have been open for long. */
+  #assertAllOurs(): void {
+    this.#state.flushMutex.lock();
+    try {
+      this.#assertOurs(this.#watch.loss());
+    } finally {
+      this.#state.flushMutex.unlock();
+    }
+  }
+
+  /** @param loss why a file gets nothing more, which the first who finds it says */
+  #assertOurs(loss: string | undefined): void {
+    if (loss === undefined) return;
+    throw this.#state.fileLost() ? systemError('EIO', loss) : toldError('EIO', loss);
   }
 
   /** Whether anything in the range is this image's own, and not its parents' alone. */
@@ -237,15 +293,18 @@ export class ImageLayer implements BlockDevice {
     return limit;
   }
 
-  /** Refuses what may not be written before any of it is, and changes the CID the first time. */
-  #beginWriting(offset: number, length: number): void {
-    if (this.readOnly) throw systemError('EROFS', `${this.#path}: opened read-only`);
+  /** Changes the CID the first time. */
+  #beginWriting(): void {
     this.#state.assertSound(this.#path);
-    if (this.#hasProtected) this.#assertWritable(offset, length);
-    if (!this.#state.isCidChanged) this.#changeCid();
+    if (this.#state.isCidChanged) return;
+    this.#assertAllOurs();
+    this.#changeCid();
   }
 
+  /** Refuses what may not be written before any of it is. */
   #assertWritable(offset: number, length: number): void {
+    if (this.readOnly) throw systemError('EROFS', `${this.#path}: opened read-only`);
+    if (!this.#hasProtected) return;
     const last = this.#indexAt(offset + Math.max(length, 1) - 1);
     for (let index = this.#indexAt(offset); index <= last; index++) {
       const reason = this.#protection[index];
@@ -260,27 +319,26 @@ export class ImageLayer implements BlockDevice {
    * @throws EIO after a barrier that failed; the system's error
    */
   changeCid(): void {
-    this.#state.assertSound(this.#path);
-    if (!this.#state.isCidChanged) this.#changeCid();
-    this.flush();
+    this.#beginWriting();
   }
 
+  /**
+   * The only barrier on the way of a write, once: the host may write data in place to storage at any
+   * time, and a child of the old state must not fit a disk that has changed.
+   */
   #changeCid(): void {
     this.#state.mutex.lock();
     try {
       if (this.#state.isCidChanged) return;
+      this.#state.assertSound(this.#path);
       for (const { bytes, file, position } of this.#firstWrites) {
         new HostFile(file).write(bytes, 0, bytes.length, position);
       }
+      if (this.#firstWrites.length > 0) this.#state.barrier(new HostFile(this.#descriptor.file));
       this.#state.cidChanged();
     } finally {
       this.#state.mutex.unlock();
     }
-  }
-
-  #flushDescriptor(): void {
-    if (!this.#state.takeDescriptorDirty()) return;
-    this.#state.barrier(new HostFile(this.#descriptor.file));
   }
 }
 

@@ -14,6 +14,7 @@ import { alignDown } from '../binary/alignment.js';
 import { isZero } from '../binary/zeros.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
+import type { AllocationMark } from './grain-allocator.js';
 import type { SparseParts } from './sparse-parts.js';
 import { entryFor } from './table-codec.js';
 
@@ -136,24 +137,53 @@ export class NewGrains {
   }
 
   #allocate(source: Uint8Array, sourceOffset: number, offset: number, end: number): void {
-    const { allocator, codec, grainBytes, isSpaceFresh, state, tables } = this.#parts;
+    const { allocator, codec, flags, grainBytes, state, tables } = this.#parts;
     const first = Math.floor(offset / grainBytes);
     const count = Math.floor((end - 1) / grainBytes) - first + 1;
-    this.#ensureTable(first);
-    const place = allocator.takeGrains(count);
+    const before = allocator.mark();
+    const made: Uint32Array[] = [];
+    let place: number | undefined;
     let isWritten = false;
+    flags.markData();
     try {
+      this.#ensureTable(first, made);
+      place = allocator.takeGrains(count);
       this.#fill(source, sourceOffset, offset, end, place);
       isWritten = true;
     } finally {
-      // A seSparse file has no grains to lose. Fresh space is not fresh any more after a failure.
-      if (!isWritten && !isSpaceFresh) allocator.giveBackGrains(place, count);
+      if (!isWritten) this.#giveBack(before, place, first, made);
     }
     for (let index = 0; index < count; index++) {
       tables.set(first + index, entryFor(codec.grains, place + index * grainBytes));
     }
     allocator.publish(place, count);
     state.counters.add('grainsAllocated', count);
+  }
+
+  /**
+   * What was taken for new grains at `place`, and for the table of `first`, was not written: it goes
+   * back, with the space of what the host took before it refused.
+   */
+  #giveBack(
+    before: AllocationMark,
+    place: number | undefined,
+    first: number,
+    made: readonly Uint32Array[],
+  ): void {
+    const { allocator, file, flags, isSpaceFresh, state, tables } = this.#parts;
+    const { end } = allocator;
+    allocator.dropTable(Math.floor(first / tables.tableEntries), made);
+    allocator.giveBack(before, place);
+    // Elsewhere zeros are written around new bytes in any case.
+    if (!isSpaceFresh || end === before.end) return;
+    flags.markData();
+    let isPunched = false;
+    try {
+      isPunched = state.punch(file, before.end, end - before.end);
+    } catch {
+      // The writer hears of the first failure.
+    }
+    if (!isPunched) allocator.leaveLeftovers(end);
   }
 
   /** Writes new grains at `place`, and what the file says of them. */
@@ -178,9 +208,10 @@ export class NewGrains {
 
   /** Writes what lies beneath `[from, to)`, a part of `grain`, at `place`. */
   #fillFromBeneath(grain: number, from: number, to: number, place: number): void {
-    const { beneath, file, isSpaceFresh, state, tables } = this.#parts;
+    const { allocator, beneath, file, state, tables } = this.#parts;
     const length = to - from;
     if (length <= 0) return;
+    const isSpaceFresh = this.#parts.isSpaceFresh && !allocator.hasLeftovers(place);
     const isHole = tables.lookup(grain) !== GTE_UNALLOCATED || beneath.isHole(from, length);
     if (isHole && isSpaceFresh) return;
     if (isHole) FILL.fill(0, 0, length);
@@ -190,11 +221,15 @@ export class NewGrains {
     if (!isHole) state.counters.add('copyFills');
   }
 
-  /** The table of `grain` is about to change: it gets a place, and a flush will look for it. */
-  #ensureTable(grain: number): void {
+  /**
+   * The table of `grain` is about to change: it gets a place, and a flush will look for it.
+   *
+   * @param made gets the directories that had no place for it
+   */
+  #ensureTable(grain: number, made?: Uint32Array[]): void {
     const { allocator, flags, tables } = this.#parts;
     flags.markTables();
-    allocator.ensureTable(tables, Math.floor(grain / tables.tableEntries));
+    allocator.ensureTable(tables, Math.floor(grain / tables.tableEntries), made);
   }
 
   #grainEnd(offset: number): number {

@@ -10,6 +10,7 @@ import { attachImage, type ImageDescription } from './attach-image.js';
 import type { BlockDevice } from './block-device.js';
 import type { CheckedExtent } from './checked-extent.js';
 import { HostSource, type FileSource } from './file-source.js';
+import { watchFiles } from './file-watch.js';
 import { newGrainCache } from './grain-cache.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import { FileLocks, useOf, type FileUse } from './image-locks.js';
@@ -194,6 +195,15 @@ function factsOf(layer: OpenedLayer): LayerFacts {
   return { path, size, descriptor, isUnclean, use, extents: facts };
 }
 
+/** The files of a layer that are written: one an extent, and that of a descriptor of its own. */
+function writtenFiles({ descriptorFile, extents, readOnlyReason }: OpenedLayer) {
+  if (readOnlyReason !== undefined) return [];
+  const files = extents.map((extent) =>
+    extent.readOnlyReason === undefined ? extent.file : undefined,
+  );
+  return descriptorFile.isOwnFile ? [...files, descriptorFile.file] : files;
+}
+
 /** Describes all layers, each extent with its share of the memory for tables and grains. */
 export function describeLayers(
   chain: readonly OpenedLayer[],
@@ -226,5 +236,6 @@ export function describeLayers(
     state: newLayerState(),
     descriptor: layer.descriptorFile,
     firstWrites: layer.firstWrites,
+    watched: watchFiles(writtenFiles(layer)),
   }));
 }

@@ -22,6 +22,7 @@ export function plainImage(file: OpenedFile, readOnly: boolean): ImageDescriptio
     state: newLayerState(),
     descriptor: { file, isOwnFile: false },
     firstWrites: [],
+    watched: [],
   };
   return { layers: [layer], owners: undefined };
 }

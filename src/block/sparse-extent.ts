@@ -41,6 +41,8 @@ export interface SparseExtentDescription {
   readonly start: number;
   readonly size: number;
   readonly file: HostFileDescription;
+  /** Length of the file when it was opened. */
+  readonly fileLength: number;
   readonly grainBytes: number;
   readonly bounds: GrainBoundsDescription;
   readonly codec: TableCodecDescription;
@@ -76,6 +78,7 @@ export class SparseExtent implements Extent {
   readonly #map: GrainMap;
   readonly #newGrains: NewGrains;
   readonly #writer: TableWriter;
+  readonly #fileLength: number;
   readonly #hasZeroedGrains: boolean;
   readonly #firstWrites: readonly HeaderWrite[];
   readonly #lastWrites: readonly HeaderWrite[];
@@ -122,11 +125,16 @@ export class SparseExtent implements Extent {
     this.#map = new GrainMap(tables, beneath, state, grainBytes, { file, scale: codec.grains });
     this.#newGrains = new NewGrains(this.#parts, flushLayer);
     this.#writer = new TableWriter(this.#parts, description.directoryOffsets);
+    this.#fileLength = description.fileLength;
     this.#hasZeroedGrains = description.hasZeroedGrains;
     this.#firstWrites = description.firstWrites;
     this.#lastWrites = description.lastWrites;
     this.#loneTables = description.loneTables ?? NO_TABLES;
     if (this.#loneTables.length === 0) this.#parts.flags.markTablesCompleted();
+  }
+
+  get isDirty(): boolean {
+    return this.#parts.flags.isDirty();
   }
 
   read(target: Uint8Array, targetOffset: number, length: number, offset: number): void {
@@ -189,13 +197,14 @@ export class SparseExtent implements Extent {
 
   /** Zeroes at most `length` bytes from `at` on that are allocated; returns how many. */
   #punch(length: number, at: number, entry: number): number {
-    const { file, flags, grainBytes } = this.#parts;
+    const { file, flags, grainBytes, state } = this.#parts;
     const grain = Math.floor(at / grainBytes);
     const count = this.#runLength(grain, entry, at, length);
     const place = this.#place(grain, entry, at);
     this.#begin();
+    flags.markData();
     try {
-      if (file.punch(place, count)) return count;
+      if (state.punch(file, place, count)) return count;
     } finally {
       flags.markData();
     }
@@ -234,6 +243,7 @@ export class SparseExtent implements Extent {
     const { file, flags, state } = this.#parts;
     if (!flags.isUnclean()) return;
     this.#completeLastGrain();
+    this.#cutGivenBack();
     // What a crash left is still there.
     if (!flags.areTablesCompleted()) return;
     writeAll(file, this.#lastWrites);
@@ -249,6 +259,21 @@ export class SparseExtent implements Extent {
       file.write(ZEROS, 0, 1, end - 1);
     } catch {
       // A full host: everything is durable without it.
+    }
+  }
+
+  /**
+   * Takes from the end of the file what writes that failed have left there. Nobody writes any more,
+   * and nothing leads there, so it does not matter what a crash makes of it.
+   */
+  #cutGivenBack(): void {
+    const { allocator, file } = this.#parts;
+    if (!allocator.hasGivenBack) return;
+    const end = Math.max(this.#fileLength, allocator.usedEnd);
+    try {
+      if (file.length() > end) file.setLength(end);
+    } catch {
+      // It stays longer than it has to be.
     }
   }
 
@@ -279,6 +304,7 @@ export class SparseExtent implements Extent {
     const { file, flags, grainBytes } = this.#parts;
     const grain = Math.floor(at / grainBytes);
     const count = this.#runLength(grain, entry, at, length);
+    flags.markData();
     try {
       file.write(source, sourceOffset, count, this.#place(grain, entry, at));
     } finally {
@@ -318,6 +344,7 @@ export class SparseExtent implements Extent {
     state.mutex.lock();
     try {
       if (flags.isUnclean()) return;
+      flags.markData();
       writeAll(file, this.#firstWrites);
       flags.markData();
       flags.markUnclean();

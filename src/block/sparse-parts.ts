@@ -33,7 +33,10 @@ export function newWriteFlags(): SharedArrayBuffer {
   return new SharedArrayBuffer(WORDS * 4);
 }
 
-/** What one sparse extent has that is not on disk yet. Set after the write it speaks of. */
+/**
+ * What one sparse extent has that is not on disk yet. Set after the write it speaks of; DATA before it
+ * too, so that a write under way can be seen.
+ */
 export class WriteFlags {
   readonly #words: Int32Array;
 
@@ -44,6 +47,11 @@ export class WriteFlags {
   /** The file has writes that no barrier covers. */
   markData(): void {
     Atomics.store(this.#words, DATA, 1);
+  }
+
+  /** Whether anything waits for a flush. */
+  isDirty(): boolean {
+    return Atomics.load(this.#words, DATA) === 1 || Atomics.load(this.#words, TABLES) === 1;
   }
 
   takeData(): boolean {

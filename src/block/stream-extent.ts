@@ -47,6 +47,7 @@ export interface StreamExtentDescription {
 export class StreamExtent implements Extent {
   readonly start: number;
   readonly size: number;
+  readonly isDirty = false;
   readonly #description: StreamExtentDescription;
   readonly #file: HostFile;
   readonly #map: GrainMap;

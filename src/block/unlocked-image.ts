@@ -11,25 +11,39 @@ import { openImage, type OpenedImage, type OpenOptions } from './open-image.js';
 const ATTEMPTS = 5;
 
 /**
- * Opens the image `path` read-only and without locks, has `look` look at it, and closes it.
+ * Opens the image `path` read-only and without locks, has `look` look at it, then `show` what was
+ * found, and closes it. Only `look` is called again where the image changes under it.
  *
  * @param options `lock` and `readOnly` are not looked at
  * @throws VmdkError VMDK_IN_USE where the image only looks damaged because another program writes to
- *   it; what `openImage` and `look` throw
+ *   it; what `openImage`, `look` and `show` throw
  */
-export function lookAtImage<T>(
+export function lookAtImage<T, R>(
   path: string,
   options: Omit<OpenOptions, 'lock' | 'readOnly'>,
   look: (image: OpenedImage) => T,
-): T {
+  show: (image: OpenedImage, found: T) => R,
+): R {
+  const { found, image } = untilSound(() => {
+    const opened = openImage(path, { ...options, readOnly: true, lock: false });
+    try {
+      return { image: opened, found: look(opened) };
+    } catch (error) {
+      opened.device.close();
+      throw error;
+    }
+  });
+  try {
+    return show(image, found);
+  } finally {
+    image.device.close();
+  }
+}
+
+function untilSound<T>(look: () => T): T {
   for (let attempt = 1; ; attempt++) {
     try {
-      const image = openImage(path, { ...options, readOnly: true, lock: false });
-      try {
-        return look(image);
-      } finally {
-        image.device.close();
-      }
+      return look();
     } catch (error) {
       if (!(error instanceof VmdkError) || !isBeingWritten(error.file)) throw error;
       if (attempt === ATTEMPTS) throw halfWritten(error);

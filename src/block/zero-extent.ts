@@ -18,6 +18,7 @@ export interface ZeroExtentDescription {
 export class ZeroExtent implements Extent {
   readonly start: number;
   readonly size: number;
+  readonly isDirty = false;
   readonly #path: string;
   readonly #isReadable: boolean;
 

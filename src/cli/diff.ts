@@ -32,23 +32,26 @@ export function addDiffCommand(program: Command): void {
 
 function diff(path: string, flags: DiffFlags): void {
   libcIfAny();
-  const { notices, parent, ranges, size } = lookAtImage(path, openOptions(flags, true), (image) => {
-    const [, parent] = image.chain;
-    if (parent === undefined) throw noParent(path);
-    return {
-      notices: [...image.notices, ...liveNotices(image)],
-      parent: parent.path,
-      ranges: rangesOf(heldRuns(attachImage(image.description))),
-      size: image.device.size,
-    };
-  });
-  const [dataBytes, zeroBytes] = [bytesOf(ranges, 'data'), bytesOf(ranges, 'zero')];
-  printNotices(flags, notices);
-  printResult(flags, { image: path, parent, size, dataBytes, zeroBytes, ranges }, [
-    ...(ranges.length === 0 ? [] : [formatRange('Offset', 'Length', 'Kind')]),
-    ...ranges.map(({ kind, length, start }) => formatRange(hex(start), hex(length), kind)),
-    summary(path, parent, dataBytes, zeroBytes),
-  ]);
+  lookAtImage(
+    path,
+    openOptions(flags, true),
+    (image) => {
+      const [, parent] = image.chain;
+      if (parent === undefined) throw noParent(path);
+      const notices = [...image.notices, ...liveNotices(image)];
+      const ranges = rangesOf(heldRuns(attachImage(image.description)));
+      return { notices, parent: parent.path, ranges };
+    },
+    ({ device: { size } }, { notices, parent, ranges }) => {
+      const [dataBytes, zeroBytes] = [bytesOf(ranges, 'data'), bytesOf(ranges, 'zero')];
+      printNotices(flags, notices);
+      printResult(flags, { image: path, parent, size, dataBytes, zeroBytes, ranges }, [
+        ...(ranges.length === 0 ? [] : [formatRange('Offset', 'Length', 'Kind')]),
+        ...ranges.map(({ kind, length, start }) => formatRange(hex(start), hex(length), kind)),
+        summary(path, parent, dataBytes, zeroBytes),
+      ]);
+    },
+  );
 }
 
 /** A stretch that the child holds; the JSON shape. */

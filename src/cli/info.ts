@@ -41,13 +41,18 @@ function info(path: string, flags: InfoFlags): void {
 }
 
 function describeDisk(path: string, options: OpenOptions, flags: InfoFlags): ImageInfo {
-  const notices: string[] = [];
-  const info = lookAtImage(path, options, (image) => {
-    notices.splice(0, Infinity, ...image.notices);
-    return describe(path, image.disk ?? null, image, notices);
-  });
-  printNotices(flags, notices);
-  return info;
+  return lookAtImage(
+    path,
+    options,
+    (image) => {
+      const notices = [...image.notices];
+      return { info: describe(path, image.disk ?? null, image, notices), notices };
+    },
+    (_image, { info, notices }) => {
+      printNotices(flags, notices);
+      return info;
+    },
+  );
 }
 
 /** The JSON shape; sizes in bytes. */

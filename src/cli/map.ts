@@ -2,10 +2,18 @@
 import type { Command } from 'commander';
 import { attachLayers } from '../block/attach-image.js';
 import { mapImage, type MapRun } from '../block/image-map.js';
+import type { OpenedImage } from '../block/open-image.js';
 import { liveNotices, lookAtImage } from '../block/unlocked-image.js';
+import { printable } from '../errno.js';
 import { libcIfAny } from '../os/libc.js';
 import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
-import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
+import {
+  addReportOptions,
+  printItems,
+  printLines,
+  printNotices,
+  type ReportFlags,
+} from './report.js';
 import { formatRange, hex } from './table.js';
 
 interface MapFlags extends OpenFlags, ReportFlags {}
@@ -33,13 +41,38 @@ export function addMapCommand(program: Command): void {
 function map(path: string, flags: MapFlags): void {
   // Without the C library all of a file counts as data.
   libcIfAny();
-  const { notices, runs } = lookAtImage(path, openOptions(flags, true), (image) => ({
-    notices: [...image.notices, ...liveNotices(image)],
-    runs: [...mapImage(attachLayers(image.description))],
-  }));
-  printNotices(flags, notices);
-  const data = runs.filter(({ kind }) => kind === 'data');
-  printResult(flags, runs.map(toJson), [HEADING, ...data.map(lineOf)]);
+  lookAtImage(
+    path,
+    openOptions(flags, true),
+    (image) => {
+      const notices = liveNotices(image);
+      // Nothing is printed of an image that changes before all of it was seen without damage.
+      if (notices.length > 0) readThrough(runsOf(image));
+      return [...image.notices, ...notices];
+    },
+    (image, notices) => {
+      printNotices(flags, notices);
+      if (flags.json === true) printItems(inJson(runsOf(image)));
+      else printLines(linesOf(runsOf(image)));
+    },
+  );
+}
+
+function readThrough(runs: Iterator<MapRun>): void {
+  while (runs.next().done !== true);
+}
+
+function runsOf({ description }: OpenedImage): Generator<MapRun> {
+  return mapImage(attachLayers(description));
+}
+
+function* inJson(runs: Iterable<MapRun>): Generator {
+  for (const run of runs) yield toJson(run);
+}
+
+function* linesOf(runs: Iterable<MapRun>): Generator<string> {
+  yield HEADING;
+  for (const run of runs) if (run.kind === 'data') yield printable(lineOf(run));
 }
 
 /** The JSON shape; bytes. */

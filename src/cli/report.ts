@@ -53,3 +53,45 @@ export function printResult(flags: ReportFlags, json: unknown, lines: readonly s
   if (flags.json === true) print(JSON.stringify(json, undefined, 2));
   else print(...lines.map(printable));
 }
+
+/** Lines or elements that are printed together. */
+const PRINTED_TOGETHER = 256;
+
+/** Prints lines as they come: there may be millions of them. Ends where nobody reads them any more. */
+export function printLines(lines: Iterable<string>): void {
+  let batch: string[] = [];
+  for (const line of lines) {
+    batch.push(line);
+    if (batch.length < PRINTED_TOGETHER) continue;
+    if (!print(...batch)) return;
+    batch = [];
+  }
+  print(...batch);
+}
+
+/** Prints a JSON array, element by element, as `printResult` would print all of it. */
+export function printItems(items: Iterable<unknown>): void {
+  printLines(arrayLines(items));
+}
+
+function* arrayLines(items: Iterable<unknown>): Generator<string> {
+  let last: string[] | undefined;
+  for (const item of items) {
+    if (last === undefined) yield '[';
+    else yield* followed(last);
+    last = JSON.stringify(item, undefined, 2)
+      .split('\n')
+      .map((line) => `  ${line}`);
+  }
+  if (last === undefined) {
+    yield '[]';
+    return;
+  }
+  yield* last;
+  yield ']';
+}
+
+/** The lines of an element with another behind it. */
+function followed(lines: readonly string[]): string[] {
+  return lines.map((line, index) => (index === lines.length - 1 ? `${line},` : line));
+}

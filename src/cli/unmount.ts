@@ -41,7 +41,8 @@ async function unmountCommand(path: string, flags: UnmountFlags): Promise<void> 
     const lines = detached.map(({ file, path: device }) => `${device} detached (${file})`);
     if (flags.quiet !== true) print(...lines);
   }
-  const { servedFor } = await unmountEntry(entry, flags.lazy === true);
+  const { notice, servedFor } = await unmountEntry(entry, flags.lazy === true);
+  if (notice !== undefined) printNotices(flags, [notice]);
   if (servedFor === undefined) return;
   const by = servedFor.length === 0 ? '' : `: ${servedFor.join(', ')}`;
   printNotices(flags, [`${mountpoint}: detached; served until its last user is gone${by}`]);

@@ -1,16 +1,17 @@
 /**
  * The mounted tree: a directory with `disk.raw`, and a file `pN.raw` for each partition. Each file
- * behaves like a block device that is a file. Its size is fixed: O_TRUNC (which arrives as a truncation to 0) is ignored as block
- * devices do, so that `cp image disk.raw` works; any other change of size fails, writes past the
- * end get ENOSPC and reads past it are short. Permissions, owner and time can be set so that
- * `cp -p` and `rsync -t` succeed; they are those of all files, and last as long as the mount. Which
- * files there are and who may open them is in `disk-views.ts`.
+ * behaves like a block device that is a file. Its size is fixed: O_TRUNC (which arrives as a
+ * truncation to 0) is ignored as block devices do, so that `cp image disk.raw` works; any other change
+ * of size fails, writes past the end get ENOSPC and reads past it are short. A write over the end is
+ * short too; with the writeback cache it gets ENOSPC when what fits is written. Permissions, owner and
+ * time can be set so that `cp -p` and `rsync -t` succeed; they are those of all files, and last as long
+ * as the mount. Which files there are and who may open them is in `disk-views.ts`.
  *
  * Here exceptions of the engine become errnos; what the user of the mount cannot see from an EIO
  * goes to the log.
  */
 import { constants } from 'node:fs';
-import { Errno, describeError, toErrno } from '../errno.js';
+import { Errno, describeError, isTold, toErrno } from '../errno.js';
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -84,7 +85,7 @@ export class DiskFileSystem implements FileSystem {
   lookup(parent: number, name: string): number {
     if (parent !== ROOT_INODE) return -Errno.ENOTDIR;
     const slot = this.#views.find(name);
-    return slot < 0 ? -Errno.ENOENT : this.#slots.inodeOf(slot);
+    return slot < 0 ? -Errno.ENOENT : this.#views.inodeOf(slot);
   }
 
   getattr(ino: number): Attributes | undefined {
@@ -127,7 +128,7 @@ export class DiskFileSystem implements FileSystem {
     if (slot < 0) return ino === ROOT_INODE ? -Errno.EISDIR : -Errno.ENOENT;
     const writes = mayWrite(flags);
     if (writes && this.#device.readOnly) return -Errno.EROFS;
-    return this.#views.open(slot, writes, waited);
+    return this.#views.open(ino, slot, writes, waited);
   }
 
   release(ino: number, flags: number, caching: number): void {
@@ -158,12 +159,15 @@ export class DiskFileSystem implements FileSystem {
     if (slot < 0) return -Errno.EISDIR;
     if (length === 0) return 0;
     const count = Math.min(length, this.#slots.sizeOf(slot) - offset);
+    const isCut = count < length && this.#writebackCache;
+    if (isCut) this.#slots.wrotePastEnd(slot);
     if (count <= 0) return -Errno.ENOSPC;
     const start = this.#slots.startOf(slot) + offset;
     try {
       this.#device.write(source, 0, count, start);
       this.#state.mtime = Date.now();
-      return count;
+      // The kernel drops what a short write leaves over, and tells nobody.
+      return isCut ? -Errno.ENOSPC : count;
     } catch (error) {
       return this.#failed('write', error);
     } finally {
@@ -253,6 +257,7 @@ export class DiskFileSystem implements FileSystem {
 
   #failed(operation: string, error: unknown): number {
     const message = `${operation}: ${describeError(error)}`;
+    if (isTold(error)) return toErrno(error);
     if (this.#logged.size < LOGGED_MAX && !this.#logged.has(message)) {
       this.#logged.add(message);
       this.#log(message);

@@ -30,6 +30,9 @@ const CONFLICT_WAIT_MS = 500;
 /** How long a reader does that could also go without pages, milliseconds. */
 const READER_WAIT_MS = 50;
 
+/** How long a look-up waits for the close of a file whose size the kernel has wrong, milliseconds. */
+const CLOSE_WAIT_MS = 50;
+
 /** How often the table is read again at once, where it changes while it is read. */
 const READ_ROUNDS = 8;
 
@@ -60,6 +63,7 @@ export class DiskViews {
     this.#state = state;
     this.#options = options;
     state.setDisk(device.size);
+    if (options.writebackCache) state.nameDiskAnew();
   }
 
   /** The names there are now. */
@@ -78,14 +82,32 @@ export class DiskViews {
     return this.#current().find(({ number }) => number === Number(digits))?.slot ?? -1;
   }
 
+  /** The inode of a slot for a look-up: a new one where the kernel has a wrong size for the last. */
+  inodeOf(slot: number): number {
+    const state = this.#state;
+    if (!state.isGrown(slot)) return state.inodeOf(slot);
+    state.waitForWriters(slot, CLOSE_WAIT_MS);
+    state.viewsMutex.lock();
+    try {
+      const isOpen = state
+        .views()
+        .some((each) => each.slot === slot && each.readers + each.uncached + each.writers > 0);
+      if (state.isGrown(slot) && !isOpen) state.renew(slot);
+      return state.inodeOf(slot);
+    } finally {
+      state.viewsMutex.unlock();
+    }
+  }
+
   /** A `Caching`, -EAGAIN or -ETXTBSY; see `FileSystem.open`. -ESTALE where the name has gone. */
-  open(slot: number, writes: boolean, waited: number): number {
+  open(ino: number, slot: number, writes: boolean, waited: number): number {
     const state = this.#state;
     state.viewsMutex.lock();
     try {
       const views = state.views();
       const view = views.find((each) => each.slot === slot);
-      if (view?.isCurrent !== true) return -Errno.ESTALE;
+      const isFound = view?.isCurrent === true && state.isCurrentInode(ino, slot);
+      if (!isFound) return -Errno.ESTALE;
       const refusal = this.#judge(view, views, writes, waited);
       if (refusal !== Caching.KEEP) return refusal;
       state.count(slot, writes ? 'writers' : 'readers', 1);

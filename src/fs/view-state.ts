@@ -5,6 +5,10 @@
  * A view has a slot; slot 0 is the whole disk. A partition that changes gets another slot, because
  * what the old one showed may still be open; a slot is used again when nobody has it open. So that
  * the kernel never takes a new view for an old one, an inode is a slot and how often it was used.
+ *
+ * With the writeback cache the kernel has the size of a file to itself: it counts what is written
+ * past the end before we can refuse it, and never asks again. Such a file gets another inode when
+ * nobody has it open any more, and with it its own size.
  */
 import { DISK_INODE } from '../fuse/file-system.js';
 import { MUTEX_WORDS, SharedMutex } from '../os/shared-mutex.js';
@@ -32,7 +36,18 @@ const READERS = 3;
 const WRITERS = 4;
 const IS_STALE = 5;
 const UNCACHED = 6;
-const SLOT_WORDS = 7;
+const GROWN = 7;
+/** What USES was when the slot got its view: inodes since then show the same. */
+const FIRST_USE = 8;
+const SLOT_WORDS = 9;
+
+// What the word GROWN says of the size that the kernel has for a file.
+/** It is right. */
+const AS_IT_IS = 0;
+/** Something was written past the end, and the kernel may have counted it. */
+const TOO_LARGE = 1;
+/** The same, and it is known that somebody keeps the file open. */
+const HELD = 2;
 
 const WORDS = FIRST_SLOT_WORD + SLOTS * SLOT_WORDS;
 
@@ -105,14 +120,28 @@ export class ViewState {
     this.#words[FIRST_SLOT_WORD + IS_CURRENT] = 1;
   }
 
+  /**
+   * The kernel is to look the name of the disk up each time, as those of partitions: the inode of the
+   * disk may change, and is not DISK_INODE from the start.
+   */
+  nameDiskAnew(): void {
+    Atomics.compareExchange(this.#words, FIRST_SLOT_WORD + USES, 0, 1);
+  }
+
   /** The slot of an inode, or -1. Called for every READ and WRITE. */
   slotOf(ino: number): number {
     if (ino === DISK_INODE) return DISK_SLOT;
     const index = ino - DISK_INODE;
     if (index < 0) return -1;
     const slot = index % SLOTS;
-    const isIt = slot !== DISK_SLOT && this.inodeOf(slot) === ino;
-    return isIt && this.#word(slot, USES) > 0 ? slot : -1;
+    const uses = Math.floor(index / SLOTS);
+    const last = this.#word(slot, USES);
+    return last > 0 && uses <= last && uses >= this.#word(slot, FIRST_USE) ? slot : -1;
+  }
+
+  /** Whether an inode of a slot is the one that a look-up of its name finds. */
+  isCurrentInode(ino: number, slot: number): boolean {
+    return this.inodeOf(slot) === ino;
   }
 
   /** The inode of a slot as it is used now. */
@@ -174,17 +203,54 @@ export class ViewState {
   /** Gives a slot that nobody has open to a partition. */
   assign(slot: number, number: number, start: number, size: number): void {
     this.#setWord(slot, USES, this.#word(slot, USES) + 1);
+    this.#setWord(slot, FIRST_USE, this.#word(slot, USES));
     this.#setWord(slot, NUMBER, number);
     this.#numbers[FIRST_SLOT_NUMBER + slot * SLOT_NUMBERS + START] = start;
     this.#numbers[FIRST_SLOT_NUMBER + slot * SLOT_NUMBERS + SIZE] = size;
     this.#setWord(slot, IS_STALE, 0);
+    this.#setWord(slot, GROWN, AS_IT_IS);
     this.#setWord(slot, IS_CURRENT, 1);
   }
 
   /** One more handle of a kind, or one less. */
   count(slot: number, kind: 'readers' | 'uncached' | 'writers', change: 1 | -1): void {
     const word = { readers: READERS, uncached: UNCACHED, writers: WRITERS }[kind];
-    Atomics.add(this.#words, FIRST_SLOT_WORD + slot * SLOT_WORDS + word, change);
+    const index = FIRST_SLOT_WORD + slot * SLOT_WORDS + word;
+    Atomics.add(this.#words, index, change);
+    if (change < 0) Atomics.notify(this.#words, index);
+  }
+
+  /** Something was written past the end of a slot, by a kernel that has counted it already. */
+  wrotePastEnd(slot: number): void {
+    this.#setWord(slot, GROWN, TOO_LARGE);
+  }
+
+  /** Whether the kernel may have too large a size for a slot. */
+  isGrown(slot: number): boolean {
+    return this.#word(slot, GROWN) !== AS_IT_IS;
+  }
+
+  /**
+   * Waits until nobody has a grown slot open for writing, for so many milliseconds at most, and once
+   * after each write past the end: who has just closed it may be a moment ahead of its RELEASE, who
+   * keeps it open holds nobody up.
+   */
+  waitForWriters(slot: number, milliseconds: number): void {
+    const first = FIRST_SLOT_WORD + slot * SLOT_WORDS;
+    if (Atomics.compareExchange(this.#words, first + GROWN, TOO_LARGE, HELD) !== TOO_LARGE) return;
+    const end = performance.now() + milliseconds;
+    for (;;) {
+      const writers = this.writersOf(slot);
+      const left = end - performance.now();
+      if (writers === 0 || left <= 0) return;
+      Atomics.wait(this.#words, first + WRITERS, writers, left);
+    }
+  }
+
+  /** Gives a slot that nobody has open another inode, for which the kernel asks for its size. */
+  renew(slot: number): void {
+    this.#setWord(slot, USES, this.#word(slot, USES) + 1);
+    this.#setWord(slot, GROWN, AS_IT_IS);
   }
 
   /** Something was written from `start` to before `end` of the disk. Called for every WRITE. */

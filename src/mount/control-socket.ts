@@ -25,9 +25,12 @@ const ANSWER_MAX = 64 * 1024;
 /** Clients at a time. */
 const CLIENTS_MAX = 256;
 
-/** How an image was closed; `error` is why it could not be closed cleanly. */
+/** How an image was closed. */
 export interface CloseReport {
+  /** Why it could not be closed cleanly. */
   readonly error?: string;
+  /** What the user should know all the same. */
+  readonly notice?: string;
 }
 
 /** What can be asked for, and what answers: anything that JSON can say. */

@@ -2,7 +2,7 @@
  * The timed flush, and the end of an image. Both run in a thread of their own, on the same shared
  * engine: waiting for the disk, which may not answer at all, blocks neither requests nor signals.
  */
-import { describeError } from '../errno.js';
+import { describeError, isTold } from '../errno.js';
 import { once } from 'node:events';
 import { Worker, type MessagePort } from 'node:worker_threads';
 import { attachImage, threadEnded, type ImageDescription } from '../block/attach-image.js';
@@ -25,8 +25,8 @@ export interface FlushWorkerData {
 }
 
 /**
- * Flushes once per interval until told to close the image; a failure is logged when it is a new
- * one. A flush that was asked for is answered with a message, '' or why it failed.
+ * Flushes once per interval until told to close the image, and looks whether its files are still
+ * what they were; a failure is logged when it is a new one. A flush that was asked for is answered with a message, '' or why it failed.
  *
  * @throws the error of closing
  */
@@ -42,11 +42,12 @@ export function runFlushLoop(data: FlushWorkerData, port: MessagePort): void {
     if (told === CLOSE) break;
     let message = '';
     try {
+      for (const notice of device.watchFiles()) log(notice);
       device.flush();
       bytes[0] = device.allocatedBytes();
     } catch (error) {
       message = describeError(error);
-      if (message !== failure) log(`flush: ${message}`);
+      if (message !== failure && !isTold(error)) log(`flush: ${message}`);
     }
     failure = message;
     if (told === FLUSH) port.postMessage(message);

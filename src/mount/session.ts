@@ -23,6 +23,7 @@ import { askToBeSpared } from '../os/oom-score.js';
 import { unmount } from '../os/unmount.js';
 import { ControlServer, type Answers } from './control-socket.js';
 import { FlushTimer } from './flush-timer.js';
+import { failedWritesNotice } from './failed-writes.js';
 import { forgetLastWords } from './last-words.js';
 import { debugLog, enableDebug, log, openLog } from './log.js';
 import { MountError } from './mount-error.js';
@@ -127,6 +128,7 @@ function checkFiles(request: MountRequest, mountpoint: string): PidFile | undefi
 
 class Session {
   readonly #image: OpenedImage;
+  readonly #request: MountRequest;
   readonly #mountpoint: string;
   readonly #transport: Transport;
   readonly #control: ControlServer | undefined;
@@ -140,6 +142,7 @@ class Session {
 
   private constructor(
     image: OpenedImage,
+    request: MountRequest,
     mountpoint: string,
     transport: Transport,
     control: ControlServer | undefined,
@@ -147,6 +150,7 @@ class Session {
     allocated: SharedArrayBuffer,
   ) {
     this.#image = image;
+    this.#request = request;
     this.#mountpoint = mountpoint;
     this.#transport = transport;
     this.#control = control;
@@ -182,7 +186,7 @@ class Session {
     const status = statusReader(image, request, transport, shared);
     const control = await listen(mountpoint, { status });
     const { allocated } = shared;
-    const session = new Session(image, mountpoint, transport, control, pidFile, allocated);
+    const session = new Session(image, request, mountpoint, transport, control, pidFile, allocated);
     debug('%s is mounted on %s over %s', request.image, mountpoint, transport.name);
     return session;
   }
@@ -218,9 +222,11 @@ class Session {
   }
 
   async #close(): Promise<void> {
+    const notice = failedWritesNotice(this.#image, this.#request);
+    if (notice !== undefined) log(notice);
     try {
       await this.#closeImage();
-      await this.#control?.report({});
+      await this.#control?.report(notice === undefined ? {} : { notice });
     } catch (error) {
       await this.#control?.report({ error: describeError(error) });
       throw error;

@@ -28,6 +28,8 @@ const LEAVING_MS = 1000;
 export interface Unmounted {
   /** Who still uses a mount that was detached; undefined where its image is closed. */
   readonly servedFor?: readonly string[];
+  /** What the server said when it had closed the image. */
+  readonly notice?: string;
 }
 
 /**
@@ -50,7 +52,7 @@ export async function unmountEntry(entry: MountEntry, lazy: boolean): Promise<Un
     const report = await server?.closed;
     if (server !== undefined && report === undefined) throw serverDied(entry);
     if (report?.error !== undefined) throw systemError('EIO', report.error);
-    return {};
+    return report?.notice === undefined ? {} : { notice: report.notice };
   } finally {
     server?.leave();
   }

@@ -53,7 +53,7 @@ function inspectFile(file: MemoryFile): Facts | undefined {
 }
 
 /** The CID of the image, as it stands in its descriptor. */
-export function cidOf(disk: TinyDisk): string {
+function cidOf(disk: TinyDisk): string {
   const text = memoryFile(disk.image).content.toString('latin1', 0, 16 * 1024);
   return /^CID=([0-9a-f]{8})$/m.exec(text)?.[1] ?? 'none';
 }
@@ -62,6 +62,12 @@ export function cidOf(disk: TinyDisk): string {
 export interface SessionStart {
   readonly inspection: Inspection;
   readonly cid: string;
+  readonly content: Buffer;
+}
+
+/** What a session that begins now starts from. */
+export function sessionStart(disk: TinyDisk): SessionStart {
+  return { inspection: inspectFiles(), cid: cidOf(disk), content: readDisk(disk) };
 }
 
 /** All that is wrong with the disk in memory; `read` gets what it holds. */
@@ -75,13 +81,11 @@ export function checkState(
   const inspection = inspectFiles();
   const problems = problemsOf(inspection);
   if (!point.isClosing) problems.push(...unmarkedChanges(start.inspection, inspection));
-  if (point.isFlushed && point.isWritten && cidOf(disk) === start.cid) {
-    problems.push('the disk was written to, and its CID is the same');
-  }
   try {
     const content = readDisk(disk);
     const problem = point.model.problem(content);
     if (problem !== undefined) problems.push(problem);
+    if (cidOf(disk) === start.cid) problems.push(...unnoticed(point, content, start));
     read?.(Buffer.from(content));
     if (random.chance(CHECKED)) problems.push(...ownCheck(disk));
     if (random.chance(MENDED)) problems.push(...mendDisk(disk, content));
@@ -91,6 +95,13 @@ export function checkState(
   }
   if (openCount() > 0) problems.push(`${openCount()} files were left open`);
   return problems;
+}
+
+/** What children of the old state do not notice: they fit by the CID alone, and it is the same. */
+function unnoticed(point: CrashPoint, content: Buffer, start: SessionStart): string[] {
+  if (!content.equals(start.content)) return ['the disk has changed, and its CID is the same'];
+  const isWritten = point.isFlushed && point.isWritten;
+  return isWritten ? ['the disk was written to, and its CID is the same'] : [];
 }
 
 function problemsOf(inspection: Inspection): string[] {

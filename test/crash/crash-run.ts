@@ -1,5 +1,5 @@
 /** Workloads on one disk, cut off in every way: how many states were tried, and what was wrong. */
-import { checkState, cidOf, inspectFiles } from './check-state.js';
+import { checkState, sessionStart } from './check-state.js';
 import type { TinyDisk } from './tiny-disks.js';
 import { memoryFiles } from './memory-host.js';
 import { Random } from './random.js';
@@ -86,11 +86,11 @@ export class CrashRun {
     const trace = runWorkload(disk, random, plan);
     const { change, sample } = this.#options;
     const left: TinyDisk[] = [];
-    let start = { inspection: inspectFiles(), cid: cidOf(disk) };
+    let start = sessionStart(disk);
     replay(change === undefined ? trace : change(trace), plan, random, {
       isDone: () => this.#isDone(),
       opened: () => {
-        start = { inspection: inspectFiles(), cid: cidOf(disk) };
+        start = sessionStart(disk);
       },
       state: (point, describe) => {
         this.#states += 1;

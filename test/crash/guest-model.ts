@@ -11,6 +11,8 @@ export interface GuestChange {
   readonly at: number;
   readonly length: number;
   readonly bytes: Buffer | undefined;
+  /** Whether the host refused it on the way: any part of it may be done, and stay so. */
+  isRefused?: boolean;
 }
 
 export class GuestModel {
@@ -28,11 +30,12 @@ export class GuestModel {
 
   /** All that was changed has been flushed. */
   flushed(): void {
-    for (const { at, bytes, length } of this.#since) {
+    for (const { at, bytes, isRefused, length } of this.#since) {
+      if (isRefused === true) continue;
       if (bytes === undefined) this.#durable.fill(0, at, at + length);
       else bytes.copy(this.#durable, at);
     }
-    this.#since = [];
+    this.#since = this.#since.filter(({ isRefused }) => isRefused === true);
   }
 
   /** Where `found` is nothing that it may be, in words. */

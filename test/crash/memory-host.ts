@@ -5,6 +5,7 @@
  * `MEMORY_FOLDER` are the real host's.
  */
 import type * as NodeFs from 'node:fs';
+import { systemError } from '../../src/errno.js';
 import type * as FileIo from '../../src/os/file-io.js';
 
 /** The folder that exists in memory only. */
@@ -113,6 +114,8 @@ export type HostEvent =
 const files = new Map<string, MemoryFile>();
 const open = new Map<number, MemoryFile>();
 let nextFd = FIRST_FD;
+let room = Infinity;
+let canPunch = true;
 let record: ((event: HostEvent) => void) | undefined;
 
 /** Files by their names, in place of all that were there. */
@@ -139,6 +142,16 @@ export function memoryFiles(): readonly MemoryFile[] {
 /** Calls `listener` with every change and barrier from now on; with nobody where it is undefined. */
 export function recordHost(listener: ((event: HostEvent) => void) | undefined): void {
   record = listener;
+}
+
+/**
+ * From now on files take so many bytes more, and then ENOSPC; undefined for as many as there are.
+ *
+ * @param punches whether the host can punch holes meanwhile
+ */
+export function fillHost(bytes: number | undefined, punches = true): void {
+  room = bytes ?? Infinity;
+  canPunch = punches;
 }
 
 /** How many files are open. */
@@ -192,7 +205,20 @@ export function fsInMemory(real: typeof NodeFs): object {
       else if (!open.delete(fd)) opened(fd);
     },
     fstatSync: (fd: number) => (fd < FIRST_FD ? real.fstatSync(fd) : statsOf(opened(fd))),
-    statSync: (path: string) => (isInMemory(path) ? statsOf(existing(path)) : real.statSync(path)),
+    statSync(path: string, options?: { throwIfNoEntry: false }) {
+      if (!isInMemory(path)) return real.statSync(path, options);
+      return options === undefined || files.has(path) ? statsOf(existing(path)) : undefined;
+    },
+    opendirSync(path: string) {
+      if (!isInMemory(path)) return real.opendirSync(path);
+      const names = [...files.keys()].map((each) => each.slice(path.length + 1));
+      const entries = names.map((name) => ({ name, isFile: () => true }));
+      return { readSync: () => entries.shift() ?? null, closeSync: () => undefined };
+    },
+    readSync(fd: number, target: Buffer, offset: number, length: number, position: number): number {
+      if (fd < FIRST_FD) return real.readSync(fd, target, offset, length, position);
+      return opened(fd).read(target, offset, length, position);
+    },
     accessSync(path: string, mode: number): void {
       if (isInMemory(path)) existing(path);
       else real.accessSync(path, mode);
@@ -228,13 +254,17 @@ export function fileIoInMemory(real: typeof FileIo): typeof FileIo {
     writeAt(fd, source, sourceOffset, length, position, path) {
       if (fd < FIRST_FD) return real.writeAt(fd, source, sourceOffset, length, position, path);
       const file = opened(fd);
-      const bytes = Buffer.from(source.subarray(sourceOffset, sourceOffset + length));
-      record?.({ kind: 'change', file, position, length, bytes });
+      const count = Math.min(length, room);
+      if (count === 0) throw systemError('ENOSPC', `${path}: no space left on device`);
+      room -= count;
+      const bytes = Buffer.from(source.subarray(sourceOffset, sourceOffset + count));
+      record?.({ kind: 'change', file, position, length: count, bytes });
       file.write(bytes, position);
-      return length;
+      return count;
     },
     punchHole(fd, position, length, path) {
       if (fd < FIRST_FD) return real.punchHole(fd, position, length, path);
+      if (!canPunch) return false;
       const file = opened(fd);
       record?.({ kind: 'change', file, position, length, bytes: undefined });
       file.punch(position, length);

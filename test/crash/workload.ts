@@ -2,11 +2,13 @@
  * What a guest does to a disk, and the trace of it: all that the engine did to its host, in order,
  * between what the guest asked for and was told.
  */
+import type { BlockDevice } from '../../src/block/block-device.js';
 import { openImage } from '../../src/block/open-image.js';
+import { Errno, toErrno } from '../../src/errno.js';
 import { pattern } from '../helpers/made-disk.js';
 import type { TinyDisk } from './tiny-disks.js';
 import type { GuestChange } from './guest-model.js';
-import { loadFiles, MEMORY_FOLDER, recordHost, type HostEvent } from './memory-host.js';
+import { fillHost, loadFiles, MEMORY_FOLDER, recordHost, type HostEvent } from './memory-host.js';
 import type { Random } from './random.js';
 
 interface Range {
@@ -21,6 +23,8 @@ interface ChangeStep {
   readonly kind: 'write' | 'zeros' | 'discard';
   readonly seed: number;
   readonly range: Range;
+  /** How much the host takes before it is full, where it is; and whether it punches holes then. */
+  readonly room?: { readonly bytes: number; readonly punches: boolean };
 }
 
 /** In the order in which it happened; `flushed` and `closed` are when the guest was told so. */
@@ -87,6 +91,14 @@ function randomSteps(random: Random, disk: TinyDisk, plan: WorkloadPlan): Step[]
   return Array.from({ length: plan.steps }, (_, index): Step => {
     const seed = index + random.below(200);
     const dice = random.below(100);
+    if (dice < 10) {
+      const chosen = range();
+      const bytes = random.below(chosen.length + 2 * disk.grainBytes);
+      return {
+        ...{ kind: 'write', seed, range: chosen },
+        room: { bytes, punches: random.chance(0.6) },
+      };
+    }
     if (dice < 55) return { kind: 'write', seed, range: range() };
     if (dice < 62) return { kind: 'zeros', seed, range: range() };
     if (dice < 76) return { kind: 'discard', seed, range: range() };
@@ -102,6 +114,26 @@ export function diskOffset(disk: TinyDisk, at: number): number {
     rest -= length;
   }
   throw new RangeError(`the zones have no byte ${at}`);
+}
+
+/** Whether a change is done; not where the host had no room for it. */
+function isDone(
+  device: BlockDevice,
+  { kind, range: { length }, room }: ChangeStep,
+  bytes: Buffer | undefined,
+  offset: number,
+): boolean {
+  fillHost(room?.bytes, room?.punches);
+  try {
+    if (kind === 'discard') device.zero(offset, length);
+    else device.write(bytes ?? Buffer.alloc(length), 0, length, offset);
+    return true;
+  } catch (error) {
+    if (room === undefined || toErrno(error) !== -Errno.ENOSPC) throw error;
+    return false;
+  } finally {
+    fillHost(undefined);
+  }
 }
 
 /** Runs a workload on the files of `disk`, which are loaded anew, and closes the image. */
@@ -134,13 +166,11 @@ export function runWorkload(disk: TinyDisk, random: Random, plan: WorkloadPlan):
         close();
         device = open();
       } else {
-        const { kind, seed } = step;
         const { at, length } = step.range;
-        const bytes = kind === 'write' ? pattern(length, seed) : undefined;
-        events.push({ kind: 'guest', at, length, bytes });
-        const offset = diskOffset(disk, at);
-        if (kind === 'discard') device.zero(offset, length);
-        else device.write(bytes ?? Buffer.alloc(length), 0, length, offset);
+        const bytes = step.kind === 'write' ? pattern(length, step.seed) : undefined;
+        const guest: GuestChange = { kind: 'guest', at, length, bytes };
+        events.push(guest);
+        guest.isRefused = !isDone(device, step, bytes, diskOffset(disk, at));
       }
     }
     close();

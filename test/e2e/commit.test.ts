@@ -15,7 +15,7 @@ import { cidOf, holdsNothing } from '../helpers/made-child.js';
 import { flatParent, pattern } from '../helpers/made-disk.js';
 import { mountImage } from '../helpers/mounted.js';
 import { writeOva } from '../helpers/ova-file.js';
-import { poke } from '../helpers/poke.js';
+import { littleEndian, poke } from '../helpers/poke.js';
 import { isMissing } from '../helpers/requirements.js';
 import { check, CLI, run, vmdkfs } from '../helpers/run.js';
 import { writeSparseFile } from '../helpers/sparse-file.js';
@@ -360,3 +360,37 @@ test.skipIf(isMissing('progress of a merge', 'script', 'strace'))(
     expectMerged();
   },
 );
+
+describe('a COWD child whose header has a longer directory than its disk needs', () => {
+  const GD_OFFSET = 4 * 512;
+  const DIRECTORY_BYTES = 3 * 512;
+
+  test('is emptied behind all of it', async () => {
+    createImage(parent, { size: SIZE, backing: undefined });
+    createImage(child, { size: SIZE, backing: parent, subformat: 'vmfsSparse' });
+    const extent = join(folder, 'top-delta.vmdk');
+    const file = Buffer.alloc(GD_OFFSET + DIRECTORY_BYTES);
+    readFileSync(extent).copy(file, 0, 0, GD_OFFSET);
+    // numGDEntries and freeSector.
+    littleEndian(DIRECTORY_BYTES / 4, 4).copy(file, 24);
+    littleEndian(file.length / 512, 4).copy(file, 28);
+    writeFileSync(extent, file);
+    writeDisk(child, pattern(GRAIN, 3), GRAIN);
+    content = readAll(child);
+    expect(await vmdkfs('commit', child)).toMatchObject({ code: 0 });
+    expectMerged();
+    const emptied = readFileSync(extent);
+    expect(emptied.length).toBe(file.length);
+    expect(emptied.readUInt32LE(28)).toBe(file.length / 512);
+    expect(emptied.subarray(GD_OFFSET).equals(Buffer.alloc(DIRECTORY_BYTES))).toBe(true);
+    expect(await vmdkfs('check', child)).toMatchObject({ code: 0 });
+    // It takes data again.
+    writeDisk(child, pattern(GRAIN, 4), 3 * GRAIN);
+    expect(
+      readAll(child)
+        .subarray(3 * GRAIN, 4 * GRAIN)
+        .equals(pattern(GRAIN, 4)),
+    ).toBe(true);
+    expect(await vmdkfs('check', child)).toMatchObject({ code: 0 });
+  });
+});

@@ -1,5 +1,13 @@
 /** A host file system that is full: the writer is told, nothing breaks, and space brings it back. */
-import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -67,6 +75,91 @@ describe.skipIf(isMissing('full disk', 'fuse', 'root', 'qemu'))('a full host dis
     await check('cmp', '-n', String(2 * MIB), source, again.disk);
     await check('cmp', '-n', String(MIB), '-i', `0:${32 * MIB}`, source, again.disk);
     await again.unmount();
+  });
+});
+
+/** A tmpfs of so many MiB. */
+async function smallTmpfs(mib: number): Promise<string> {
+  const host = join(tempFolder(), 'host');
+  mkdirSync(host);
+  await check('mount', '-t', 'tmpfs', '-o', `size=${mib}M`, 'none', host);
+  onTestFinished(async () => {
+    await run('umount', ['-l', host]);
+  });
+  return host;
+}
+
+/** Writes 1 MiB at each of `count` places of a disk that is full; all of them are refused. */
+async function writeRefused(disk: string, count: number, from: number): Promise<void> {
+  const handle = await open(disk, 'r+');
+  try {
+    for (let index = 0; index < count; index++) {
+      const write = handle.write(pattern(MIB, index), 0, MIB, (from + index) * MIB);
+      await expect(write).rejects.toMatchObject({ code: 'ENOSPC' });
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+const isWithoutTmpfs = isMissing('writes that a full host refuses', 'fuse', 'root');
+describe.skipIf(isWithoutTmpfs)('writes that a full host refuses', () => {
+  test.each(['monolithicSparse', 'vmfsSparse', 'seSparse'])(
+    'leave a file of %s no longer than before, and are told at the end',
+    async (subformat) => {
+      const host = await smallTmpfs(12);
+      const image = join(host, 'disk.vmdk');
+      const created = await vmdkfs('create', image, '--size', '1G', '--subformat', subformat);
+      expect(created).toMatchObject({ code: 0 });
+      const extent = readdirSync(host).find((name) => name.endsWith('sparse.vmdk'));
+      const file = extent === undefined ? image : join(host, extent);
+      const { disk, mountpoint } = await mountImage(image);
+      await check('dd', 'if=/dev/urandom', `of=${disk}`, 'bs=1M', 'count=1', 'conv=notrunc,fsync');
+      const before = statSync(file).size;
+      // Room for a part of the first write.
+      const { bavail, bsize } = statfsSync(host);
+      writeFileSync(join(host, 'filler'), Buffer.alloc(bavail * bsize - MIB / 2));
+      await writeRefused(disk, 100, 8);
+      const unmounted = await vmdkfs('unmount', mountpoint);
+      expect(unmounted.stderr).toMatch(
+        /disk\.vmdk: 100 writes failed while it was mounted, so files inside may be damaged/,
+      );
+      expect(unmounted.code).toBe(0);
+      expect(statSync(file).size).toBeLessThanOrEqual(before);
+      // One run of addresses is used again and again, and nothing of what was refused shows there.
+      const again = await mountImage(image);
+      await writeRefused(again.disk, 50, 8);
+      rmSync(join(host, 'filler'));
+      const handle = await open(again.disk, 'r+');
+      onTestFinished(() => handle.close().catch(() => undefined));
+      await handle.write(pattern(512, 7), 0, 512, 16 * MIB + 512);
+      await handle.datasync();
+      expect(statSync(file).size - before).toBeLessThan(2 * MIB);
+      const { buffer } = await handle.read(Buffer.alloc(MIB), 0, MIB, 16 * MIB);
+      await handle.close();
+      const expected = Buffer.alloc(MIB);
+      pattern(512, 7).copy(expected, 512);
+      expect(buffer.equals(expected)).toBe(true);
+      await again.unmount();
+      expect(await vmdkfs('check', image)).toMatchObject({ code: 0, stderr: '' });
+    },
+  );
+
+  test('are nothing to be told of a snapshot, which is thrown away', async () => {
+    const host = await smallTmpfs(4);
+    const image = join(tempFolder(), 'disk.vmdk');
+    await vmdkfs('create', image, '--size', '64M');
+    const usual = process.env['TMPDIR'];
+    process.env['TMPDIR'] = host;
+    onTestFinished(() => {
+      if (usual === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = usual;
+    });
+    const { disk, mountpoint } = await mountImage(image, '--snapshot');
+    writeFileSync(join(host, 'filler'), Buffer.alloc(3 * MIB));
+    await writeRefused(disk, 2, 8);
+    const { code, stderr } = await vmdkfs('unmount', mountpoint);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 });
 

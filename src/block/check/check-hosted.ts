@@ -83,9 +83,8 @@ function checkCowdLeaks(check: ExtentCheck, header: CowdExtentHeader, used: Inte
   const end = isSensible ? header.freeOffset : (used.at(-1) ?? 0);
   // Where an entry is wrong, it may be what leads there.
   if (end <= start || check.problems.errorsIn(check.file.path) > 0) return;
-  const reserved = joinIntervals(intervalsOf(Float64Array.of(0), start), used);
-  const gaps = dataGaps(check, reserved, end, header.grainBytes);
-  const bytes = gaps.reduce((sum, { length }) => sum + length, 0);
+  let bytes = 0;
+  for (const { length } of dataGaps(check, used, start, end, header.grainBytes)) bytes += length;
   if (bytes > 0) report(check, leakOf(bytes));
 }
 
@@ -129,7 +128,7 @@ function checkLeaks(
   const { file } = check;
   // A device is all there, and longer than what is on it.
   if (!Number.isFinite(new HostFile(file).allocatedBytes())) return;
-  const punches = dataGaps(check, used, useEnd, geometry.grainBytes);
+  const punches = [...dataGaps(check, used, used[1] ?? useEnd, useEnd, geometry.grainBytes)];
   const tail = Math.max(0, file.length - useEnd);
   const bytes = tail + punches.reduce((sum, { length }) => sum + length, 0);
   if (bytes < geometry.grainBytes) return;
@@ -143,31 +142,26 @@ function checkLeaks(
   report(check, { ...leakOf(bytes), repairs: [repair] });
 }
 
-/** Stretches between `used` and up to `end` that have room for a grain, and bytes on the host. */
-function dataGaps(
+/**
+ * Stretches between `used`, from `start` on and up to `end`, that have room for a grain, and bytes on
+ * the host.
+ */
+function* dataGaps(
   check: ExtentCheck,
   used: Intervals,
+  start: number,
   end: number,
   grainBytes: number,
-): { position: number; length: number }[] {
+): Generator<{ position: number; length: number }> {
   const host = new HostFile(check.file);
-  return gapsOf(used, end, grainBytes).filter(
-    ({ length, position }) => host.nextData(position, position + length) < position + length,
-  );
-}
-
-function gapsOf(
-  used: Intervals,
-  end: number,
-  grainBytes: number,
-): { position: number; length: number }[] {
-  const gaps: { position: number; length: number }[] = [];
-  for (let index = 1; index < used.length; index += 2) {
-    const position = alignUp(used[index] ?? 0, grainBytes);
+  for (let index = -1; index < used.length; index += 2) {
+    const position = alignUp(Math.max(start, used[index] ?? 0), grainBytes);
     const length = Math.min(used[index + 1] ?? end, end) - position;
-    if (length >= grainBytes) gaps.push({ position, length });
+    if (length < grainBytes || host.nextData(position, position + length) >= position + length) {
+      continue;
+    }
+    yield { position, length };
   }
-  return gaps;
 }
 
 /** The flag can go when nothing is wrong any more; `repair` sees to that. */

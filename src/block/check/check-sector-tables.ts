@@ -7,7 +7,7 @@
  * equal. Where both lead to grains, different ones, nobody can know.
  */
 import { u32Bytes } from '../../binary/struct.js';
-import { findOverlap, intervalsOf, joinIntervals, type Intervals } from '../../binary/intervals.js';
+import { findOverlap, joinStarts, type Intervals } from '../../binary/intervals.js';
 import { isAllocated } from '../../vmdk/grain-entry.js';
 import {
   ENTRY_BYTES,
@@ -101,12 +101,19 @@ class SectorTables {
       const grains = used.filter((word, index) => this.#isGrain(table, index, word));
       if (grains.length > 0) this.#found.push(grains);
     }
-    const found = sorted(this.#found);
-    this.#reportShared(overlapping(found, this.#step));
-    const sectors = sorted([found, this.#settle(found)]);
+    const sectors = this.#sectors();
     const last = sectors.at(-1);
     const end = last === undefined ? 0 : last * SECTOR_BYTES + this.#rules.footprint;
     return { sectors, end };
+  }
+
+  /** Sectors of all grains that were found, ascending; each is kept once. */
+  #sectors(): Uint32Array {
+    const found = sorted(this.#found);
+    this.#found.length = 0;
+    this.#reportShared(overlapping(found, this.#step));
+    const settled = this.#settle(found);
+    return settled.length === 0 ? found : sorted([found, settled]);
   }
 
   #read(window: Window, sector: number): Uint32Array {
@@ -252,11 +259,8 @@ export function usedIntervals(
   metadata: Intervals,
   sectors: Uint32Array,
 ): Intervals {
-  const starts = new Float64Array(sectors.length);
-  sectors.forEach((sector, index) => {
-    starts[index] = sector * SECTOR_BYTES;
-  });
-  return joinIntervals(metadata, intervalsOf(starts, geometry.grainBytes));
+  const startOf = (index: number): number => (sectors[index] ?? 0) * SECTOR_BYTES;
+  return joinStarts(metadata, sectors.length, startOf, geometry.grainBytes);
 }
 
 function writeEntry(position: number, entry: number, from: string): Repair {

@@ -11,11 +11,12 @@
  * lag behind, and space that nothing leads to.
  */
 import { alignUp } from '../../binary/alignment.js';
-import { intervalsOf, joinIntervals, type Intervals } from '../../binary/intervals.js';
+import { intervalsOf, joinIntervals, joinStarts, type Intervals } from '../../binary/intervals.js';
 import { u32Bytes } from '../../binary/struct.js';
 import { CowdHeader } from '../../vmdk/cowd-header.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../../vmdk/grain-entry.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
+import { GrainAllocator } from '../grain-allocator.js';
 import { writeAll, type SparseExtentDescription } from '../sparse-extent.js';
 import { newTableCodec } from '../table-codec.js';
 import {
@@ -72,10 +73,10 @@ class SectorCompaction {
   run(): void {
     const { file } = this.#compaction;
     const kept = this.#giveUpZeros();
-    const places = this.#move(kept);
-    const end = this.#end(places);
+    this.#move(kept);
+    const end = this.#end(kept);
     this.#noteEnd(end);
-    for (const gap of this.#gaps(places, end)) this.#punch(gap);
+    for (const gap of this.#gaps(kept, end)) this.#punch(gap);
     if (file.length() > end) {
       this.#mark();
       file.setLength(end);
@@ -103,14 +104,14 @@ class SectorCompaction {
   #giveUpZeros(): BigUint64Array {
     const { tableEntries } = this.#description.tables;
     const { directory } = this.#tables;
-    const kept: BigUint64Array[] = [];
+    // As many as there can be: a list of parts would be there beside what it is joined to.
+    const keys = new BigUint64Array(this.#grainsInUse());
+    let count = 0;
     let changes: EntryChange[] = [];
     directory.forEach((_, table) => {
       this.#compaction.progress((table / directory.length) * 0.5);
       const words = this.#tables.read(table);
       if (words === undefined) return;
-      const keys = new BigUint64Array(tableEntries);
-      let count = 0;
       words.forEach((word, index) => {
         const grain = table * tableEntries + index;
         if (!isAllocated(word) || grain >= this.#description.bounds.grainCount) return;
@@ -118,15 +119,19 @@ class SectorCompaction {
         if (entry === word) keys[count++] = (BigInt(word) << GRAIN_BITS) | BigInt(grain);
         else changes.push({ grain, entry });
       });
-      kept.push(keys.slice(0, count));
       if (changes.length < BATCH) return;
       this.#apply(changes);
       changes = [];
     });
     this.#apply(changes);
-    const all = new BigUint64Array(kept.reduce((sum, { length }) => sum + length, 0));
-    kept.reduce((at, keys) => (all.set(keys, at), at + keys.length), 0);
-    return all.sort();
+    // A grain without a key would be overwritten.
+    if (count > keys.length) throw new RangeError(`${count} grains, ${keys.length} expected`);
+    return keys.subarray(0, count).sort();
+  }
+
+  /** As many as all tables lead to, by the pass over them when the image was opened. */
+  #grainsInUse(): number {
+    return new GrainAllocator(this.#description.allocator).allocatedGrains;
   }
 
   #apply(changes: readonly EntryChange[]): void {
@@ -150,45 +155,47 @@ class SectorCompaction {
   /**
    * Moves grains from the end of the file into free places before them.
    *
-   * @param keys of all grains, ascending; changed
-   * @returns where they begin then, ascending; bytes
+   * @param keys of all grains, ascending before and after; changed
    */
-  #move(keys: BigUint64Array): Float64Array {
-    const places = Float64Array.from(keys, (key) => Number(key >> GRAIN_BITS) * SECTOR_BYTES);
+  #move(keys: BigUint64Array): void {
     const { grainBytes } = this.#description;
     let changes: EntryChange[] = [];
-    let last = places.length - 1;
-    const before = Float64Array.from(places);
-    for (const target of this.#freePlaces(before)) {
-      const place = places[last] ?? 0;
-      if (last < 0 || target >= place) break;
-      this.#compaction.progress(0.5 + (1 - last / places.length) * 0.5);
+    let last = keys.length - 1;
+    for (const target of this.#freePlaces(keys)) {
+      if (last < 0 || target >= placeOf(keys, last)) break;
+      this.#compaction.progress(0.5 + (1 - last / keys.length) * 0.5);
       this.#mark();
-      copyInFile(this.#compaction.file, place, target, grainBytes);
-      const grain = Number(BigInt.asUintN(32, keys[last] ?? 0n));
-      changes.push({ grain, entry: target / SECTOR_BYTES });
-      places[last] = target;
+      copyInFile(this.#compaction.file, placeOf(keys, last), target, grainBytes);
+      const grain = BigInt.asUintN(32, keys[last] ?? 0n);
+      const entry = target / SECTOR_BYTES;
+      changes.push({ grain: Number(grain), entry });
+      keys[last] = (BigInt(entry) << GRAIN_BITS) | grain;
       last -= 1;
       if (changes.length < BATCH) continue;
       this.#apply(changes);
       changes = [];
     }
     this.#apply(changes);
-    return places.sort();
+    keys.sort();
   }
 
-  /** Free places for grains, ascending; `places` are those in use. */
-  *#freePlaces(places: Float64Array): Generator<number, void, undefined> {
+  /** Free places for grains as they lie at the start, ascending. */
+  *#freePlaces(keys: BigUint64Array): Generator<number, void, undefined> {
     const { grainBytes } = this.#description;
-    for (const { end, start } of this.#gaps(places, places.at(-1) ?? 0)) {
+    const limit = keys.length === 0 ? 0 : placeOf(keys, keys.length - 1);
+    for (const { end, start } of this.#gaps(keys, limit)) {
       for (let at = start; at + grainBytes <= end; at += grainBytes) yield at;
     }
   }
 
-  /** What nothing uses before `limit`; from a sector on that a grain may begin at. */
-  *#gaps(places: Float64Array, limit: number): Generator<Gap, void, undefined> {
+  /**
+   * What nothing uses before `limit`, as the grains lie when the first is asked for; from a sector on
+   * that a grain may begin at.
+   */
+  *#gaps(keys: BigUint64Array, limit: number): Generator<Gap, void, undefined> {
     const { grainBytes } = this.#description;
-    const used = joinIntervals(this.#fixed, intervalsOf(places, grainBytes));
+    const startOf = (index: number): number => placeOf(keys, index);
+    const used = joinStarts(this.#fixed, keys.length, startOf, grainBytes);
     for (let index = 1; index < used.length; index += 2) {
       const start = alignUp(used[index] ?? 0, grainBytes);
       const end = Math.min(limit, used[index + 1] ?? limit);
@@ -204,9 +211,9 @@ class SectorCompaction {
   }
 
   /** Where the file ends behind everything in use. */
-  #end(places: Float64Array): number {
-    const last = places.at(-1);
-    const grainsEnd = last === undefined ? 0 : last + this.#description.grainBytes;
+  #end(keys: BigUint64Array): number {
+    const { grainBytes } = this.#description;
+    const grainsEnd = keys.length === 0 ? 0 : placeOf(keys, keys.length - 1) + grainBytes;
     return Math.max(this.#fixedEnd, this.#fixed.at(-1) ?? 0, grainsEnd);
   }
 
@@ -221,4 +228,9 @@ class SectorCompaction {
     this.#mark();
     file.write(bytes, 0, bytes.length, CowdHeader.freeSector.offset);
   }
+}
+
+/** Where the grain of a key begins in the file, bytes. */
+function placeOf(keys: BigUint64Array, index: number): number {
+  return Number((keys[index] ?? 0n) >> GRAIN_BITS) * SECTOR_BYTES;
 }

@@ -4,6 +4,7 @@ import {
   findOverlap,
   intervalsOf,
   joinIntervals,
+  joinStarts,
   NO_INTERVALS,
   type Intervals,
 } from '../../../src/binary/intervals.js';
@@ -55,6 +56,15 @@ describe('intervals', () => {
       }),
     );
     expect(joinIntervals(NO_INTERVALS, NO_INTERVALS)).toEqual(NO_INTERVALS);
+  });
+
+  test('joined with starts hold the bytes of both', () => {
+    fc.assert(
+      fc.property(intervals, starts, fc.integer({ min: 1, max: 9 }), (a, list, length) => {
+        const result = joinStarts(a, list.length, (index) => list[index] ?? 0, length);
+        expect(result).toEqual(joinIntervals(a, intervalsOf(list, length)));
+      }),
+    );
   });
 
   test('are found where they share a byte, and only there', () => {

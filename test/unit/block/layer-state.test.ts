@@ -24,12 +24,23 @@ describe('the state of a layer', () => {
     }).toThrow(expect.objectContaining({ code: 'EIO' }) as Error);
   });
 
-  test('tells once that the descriptor was written, and for good that the CID changed', () => {
-    const state = new LayerState(newLayerState());
-    expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([false, false]);
+  test('tells for good that the CID changed, and how many writes failed', () => {
+    const shared = newLayerState();
+    const [state, other] = [new LayerState(shared), new LayerState(shared)];
+    expect([state.isCidChanged, state.failedWrites]).toEqual([false, 0]);
     state.cidChanged();
-    expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([true, true]);
-    expect([state.isCidChanged, state.takeDescriptorDirty()]).toEqual([true, false]);
+    state.writeFailed();
+    other.writeFailed();
+    expect([other.isCidChanged, state.failedWrites]).toEqual([true, 2]);
+  });
+
+  test('is broken for good when a file was lost, which only the first has to tell', () => {
+    const shared = newLayerState();
+    const [state, other] = [new LayerState(shared), new LayerState(shared)];
+    expect([state.fileLost(), other.fileLost(), state.fileLost()]).toEqual([true, false, false]);
+    expect(() => {
+      other.assertSound('disk.vmdk');
+    }).toThrow(expect.objectContaining({ code: 'EIO', isTold: true }) as Error);
   });
 
   test('is broken and free when a thread ends inside, untouched when it ends outside', () => {

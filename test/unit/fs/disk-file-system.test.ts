@@ -17,6 +17,8 @@ class FakeDevice implements BlockDevice {
   readonly size: number;
   readonly readOnly = false;
   failure: Error | undefined;
+  /** Where something was written, and how much. */
+  readonly written: [number, number][] = [];
 
   constructor(size: number) {
     this.size = size;
@@ -27,8 +29,9 @@ class FakeDevice implements BlockDevice {
     target.fill(0, targetOffset, targetOffset + length);
   }
 
-  write(): void {
+  write(_source: Uint8Array, _sourceOffset: number, length: number, offset: number): void {
     this.#act();
+    this.written.push([offset, length]);
   }
 
   zero(): void {
@@ -130,6 +133,25 @@ describe('the mounted tree', () => {
     device.failure = systemError('EIO', 'broken');
     tree.write(disk, new Uint8Array(16), 16, 0);
     expect(tree.getattr(disk)?.mtime).toBe(5000);
+  });
+
+  test('with the writeback cache a write over the end writes what fits and gets ENOSPC', () => {
+    const { device, tree } = mountTree(8192, true);
+    const disk = tree.lookup(ROOT_INODE, 'disk.raw');
+    expect(tree.open(disk, constants.O_RDWR, 0)).toBe(0);
+    expect(tree.write(disk, new Uint8Array(1024).fill(7), 1024, 7680)).toBe(-errno.ENOSPC);
+    expect(device.written).toEqual([[7680, 512]]);
+    expect(tree.write(disk, new Uint8Array(512), 512, 8192)).toBe(-errno.ENOSPC);
+    expect(device.written.length).toBe(1);
+    // Whoever has the file open keeps it as it is; whoever comes next gets the right size.
+    expect(tree.lookup(ROOT_INODE, 'disk.raw')).toBe(disk);
+    tree.release(disk, constants.O_RDWR, Caching.KEEP);
+    const again = tree.lookup(ROOT_INODE, 'disk.raw');
+    expect(again).not.toBe(disk);
+    expect(tree.lookup(ROOT_INODE, 'disk.raw')).toBe(again);
+    expect(tree.getattr(again)).toEqual(tree.getattr(disk));
+    expect(tree.open(disk, constants.O_RDONLY, 0)).toBe(-errno.ESTALE);
+    expect(tree.open(again, constants.O_RDONLY, 0)).toBe(0);
   });
 
   test('tells holes as lseek does, and hides them while the kernel may keep written pages', () => {
