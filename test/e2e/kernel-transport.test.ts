@@ -129,7 +129,9 @@ describe.skipIf(isAbsent)('a serving thread that dies', () => {
   test('at its start leaves nothing mounted', async () => {
     const mountpoint = tempFolder();
     const image = openHere(await newImage('1M'));
-    const mounting = mountHere(image, mountpoint, new SharedArrayBuffer(0));
+    const state = newDiskState({ uid: 0, gid: 0, mode: 0o644, mtime: 0 });
+    const nothing = { ...image, description: { ...image.description, layers: [] } };
+    const mounting = mountHere(nothing, mountpoint, state);
     await expect(mounting).rejects.toThrow(/a serving thread died/);
     expect(isMountedAt(mountpoint)).toBe(false);
     await until('the helper is gone', 2000, () => helpersOf(mountpoint).length === 0);
