@@ -28,7 +28,11 @@ export function serveConnection(
 }
 
 /** Sends the reply of `length` bytes that is in the exchange. */
-export function sendReply(device: FuseDevice, exchange: Exchange, length: number): void {
+export function sendReply(
+  device: Pick<FuseDevice, 'send'>,
+  exchange: Exchange,
+  length: number,
+): void {
   const refused = device.send(exchange.reply, length);
   if (refused === 0) return;
   exchange.dropped();

@@ -2,7 +2,6 @@
 import { constants } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { sendReply } from '../../../src/fuse/kernel/serve.js';
-import type { FuseDevice } from '../../../src/os/fuse-device.js';
 import { FakeFileSystem } from '../../helpers/fake-file-system.js';
 import { exchangeOver, failed, frame, littleEndian } from '../../helpers/frames.js';
 
@@ -20,7 +19,7 @@ function refusedOpen(errno: number) {
     return replies.length === 1 ? errno : 0;
   };
   const length = ask(OPEN).length;
-  sendReply({ send } as FuseDevice, exchange, length);
+  sendReply({ send }, exchange, length);
   return { calls: fileSystem.calls, lines, replies };
 }
 
