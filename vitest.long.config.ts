@@ -12,6 +12,7 @@ export default mergeConfig(
       env: {
         VMDKFS_MODEL_RUNS: '400',
         VMDKFS_KILL_ROUNDS: '32',
+        VMDKFS_REMOUNT_ROUNDS: '100',
         VMDKFS_CRASH_STATES: '120000',
       },
       reporters: ['default', new SummaryReporter('long')],
