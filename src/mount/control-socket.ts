@@ -281,6 +281,14 @@ export interface NotWaiting {
   readonly pid: number | undefined;
 }
 
+/** Whether the server of a mount has left its socket without closing it: it has died. */
+export async function isRefused(entry: MountEntry): Promise<boolean> {
+  const { connected } = await reach(entry);
+  if (typeof connected === 'string') return connected === 'refused';
+  connected.destroy();
+  return false;
+}
+
 /** Connects to the server of a mount, to wait until it has closed the image. */
 export async function connectControl(entry: MountEntry): Promise<Waiting | NotWaiting> {
   const { connected: socket, pid } = await reach(entry);

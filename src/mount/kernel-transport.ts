@@ -146,13 +146,13 @@ async function start(
     waiting.stop();
     throw error;
   }
-  const ended = Promise.all(threads.map((thread) => thread.ended)).then(async () => {
+  const ended = Promise.all(threads.map((thread) => thread.ended)).then(() => {
     waiting.stop();
-    await endConnection(fuse, mount);
   });
   const idle = Promise.allSettled([ended, ...threads.map((thread) => thread.ended)]);
   const facts = { threads: options.workers, passthrough: isPassed };
-  return { name: 'kernel', ...facts, mount, ended, idle };
+  const release = (): Promise<void> => endConnection(fuse, mount);
+  return { name: 'kernel', ...facts, mount, ended, idle, release };
 }
 
 /** The kernel has ended the connection and nobody serves it any more. */
@@ -164,9 +164,9 @@ async function endConnection(fuse: FuseMount, mount: Mount | undefined): Promise
 
 /** A mount that was unmounted before the kernel had asked for anything. */
 function endedTree(fuse: FuseMount, mount: Mount | undefined): MountedTree {
-  const ended = endConnection(fuse, mount);
-  const idle = Promise.allSettled([ended]);
-  return { name: 'kernel', threads: 0, passthrough: false, mount, ended, idle };
+  const ended = Promise.resolve();
+  const release = (): Promise<void> => endConnection(fuse, mount);
+  return { name: 'kernel', threads: 0, passthrough: false, mount, ended, idle: ended, release };
 }
 
 /** Whether none of `threads` serves any more; they are given a moment. */

@@ -78,8 +78,8 @@ async function mountOverLibfuse(
   try {
     const transport = await mountLibfuse(fileSystem, options);
     const mount = findOwnMount(mountpoint, fsname, before);
-    const ended = transport.ended.then(() => detachAborted(mount));
-    return { ...transport, mount, ended, idle: Promise.allSettled([ended]) };
+    const release = (): Promise<void> => detachAborted(mount);
+    return { ...transport, mount, idle: Promise.allSettled([transport.ended]), release };
   } catch (error) {
     // An option that libfuse refuses, or a helper that dies, fails after the kernel has mounted.
     const left = findOwnMount(mountpoint, fsname, before);

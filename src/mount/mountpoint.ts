@@ -3,9 +3,10 @@ import { describeError } from '../errno.js';
 import { accessSync, constants, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { isDeadMount } from '../os/dead-mount.js';
-import { identify } from '../os/mount-identity.js';
+import { identify, type Mount } from '../os/mount-identity.js';
 import { findMount, type MountEntry } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
+import { isRefused } from './control-socket.js';
 import { MountError } from './mount-error.js';
 
 /** Type of all our mounts in the mount table. */
@@ -94,7 +95,7 @@ export async function clearDeadMount(path: string): Promise<string[]> {
     const entry = findMount(mountpoint);
     if (entry?.type !== MOUNT_TYPE) return notices;
     const mount = identify(entry);
-    if (!(await isDeadMount(mountpoint, LOOK_MS))) return notices;
+    if (!(await hasDied(mount))) return notices;
     // Files that are open in there are lost already.
     const { message, outcome } = await unmount(mount, true);
     if (outcome !== 'unmounted') {
@@ -106,6 +107,11 @@ export async function clearDeadMount(path: string): Promise<string[]> {
       `${mountpoint}: the server of ${entry.source} had died without unmounting; its mount was cleared`,
     );
   }
+}
+
+/** Whether nobody serves a mount any more; the kernel shows that only to its own user. */
+async function hasDied(mount: Mount): Promise<boolean> {
+  return (await isRefused(mount)) || (await isDeadMount(mount.mountpoint, LOOK_MS));
 }
 
 function codeOf(error: unknown): unknown {

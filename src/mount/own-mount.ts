@@ -14,6 +14,8 @@ export interface MountedTree extends Transport {
   readonly mount: Mount | undefined;
   /** Settles when nothing serves any more, however it ended; never rejects. */
   readonly idle: Promise<unknown>;
+  /** Lets go of what an ended connection leaves: a mount that was aborted, descriptors, helpers. */
+  release(): Promise<void>;
 }
 
 /** A start that failed and left threads that still use the image, which must stay open for them. */

@@ -12,6 +12,7 @@
  */
 import { describeError } from '../errno.js';
 import { closeSync, openSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { OpenedImage } from '../block/open-image.js';
 import { exitNow } from '../os/exit.js';
 import { placeOf } from '../os/mount-identity.js';
@@ -38,6 +39,9 @@ const FORCED_EXIT = 3;
 
 /** How long the flush, or the close, may take after a second signal, milliseconds. */
 const LEAVE_MS = 10_000;
+
+/** How long it may take to hear that the last user of a mount has gone, milliseconds. */
+const GONE_MS = 100;
 
 /** What is known of a mount that answers. */
 export interface Readiness {
@@ -186,6 +190,9 @@ class Session {
 
   async #close(): Promise<void> {
     this.#isClosing = true;
+    await this.#tree.release().catch((error: unknown) => {
+      log(describeError(error));
+    });
     try {
       await this.#closeImage();
       await this.#control?.report({});
@@ -253,8 +260,9 @@ class Session {
     }
     log(`${reason}: leaving; what users of the mount still write is lost`);
     const flushed = this.#timer?.flush().catch(() => undefined);
-    void Promise.resolve(flushed).then(() => {
-      // The last user may have gone meanwhile.
+    void Promise.resolve(flushed).then(async () => {
+      // The last user may have gone meanwhile, which threads that end tell a moment later.
+      await Promise.race([this.#tree.idle, sleep(GONE_MS)]);
       if (!this.#isClosing) this.#exit();
     });
   }

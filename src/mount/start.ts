@@ -116,7 +116,9 @@ async function takeBack(mounting: Promise<MountedTree>): Promise<boolean> {
   if (tree === undefined) return true;
   if (tree === 'late') return false;
   if (tree.mount !== undefined) await Promise.race([unmount(tree.mount, true), sleep(END_MS)]);
-  return Promise.race([tree.idle.then(() => true), sleep(END_MS, false)]);
+  const isIdle = await Promise.race([tree.idle.then(() => true), sleep(END_MS, false)]);
+  if (isIdle) await tree.release();
+  return isIdle;
 }
 
 async function listen(

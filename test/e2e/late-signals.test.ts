@@ -1,5 +1,5 @@
 /** Signals while an image is being closed, on storage that takes its time to sync. */
-import { existsSync, readlinkSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
@@ -30,6 +30,17 @@ function serverOf({ mountpoint }: Foreground): number {
   return pid ?? 0;
 }
 
+function hasConnection(pid: number): boolean {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).some((fd) => {
+    try {
+      return readlinkSync(join(folder, fd)) === '/dev/fuse';
+    } catch {
+      return false; // closed since the folder was read
+    }
+  });
+}
+
 describe.skipIf(isMissing('late signals', 'fuse', 'strace'))(
   'an image that is being closed',
   () => {
@@ -43,6 +54,7 @@ describe.skipIf(isMissing('late signals', 'fuse', 'strace'))(
       await handle.write(Buffer.alloc(65536, 7), 0, 65536, 0);
       await handle.close();
       await check('fusermount3', '-u', '--', server.mountpoint);
+      await until('nobody uses the mount', LATE_MS, () => !hasConnection(pid));
       process.kill(pid, 'SIGTERM');
       process.kill(pid, 'SIGINT');
       await until('it is heard', LATE_MS, () => server.stderr !== '');
