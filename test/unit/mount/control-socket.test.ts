@@ -7,10 +7,12 @@ import {
   askServer,
   connectControl,
   ControlServer,
+  isRefused,
   type Answers,
 } from '../../../src/mount/control-socket.js';
 import { runtimeFolder } from '../../../src/mount/runtime-folder.js';
 import type { MountEntry } from '../../../src/os/mount-table.js';
+import { run } from '../../helpers/run.js';
 
 let serial = 0;
 
@@ -120,6 +122,31 @@ describe('the control socket', () => {
     expect(text).toBe('');
     expect(answer).toEqual({ kind: 'silent' });
   }, 60_000);
+
+  test('of a mount that has the device number of an earlier one is not the one before', async () => {
+    const entry = newEntry();
+    const late = await listen(entry, { status: () => 'late' });
+    const next = await listen(entry, { status: () => 'next' });
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'line', line: '"next"' });
+    await late.report({});
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'line', line: '"next"' });
+    await next.report({});
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'absent' });
+  });
+
+  test('that a dead server has left is removed by the next one with its number', async () => {
+    const entry = newEntry();
+    await (await listen(entry, { status: () => 1 })).report({});
+    const dead = socketOf(entry);
+    const script = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+    await run(process.execPath, ['-e', script, dead]);
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'refused' });
+    expect(await isRefused(entry)).toBe(true);
+    await listen(entry, { status: () => 1 });
+    expect(existsSync(dead)).toBe(false);
+    expect(await isRefused(entry)).toBe(false);
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'line', line: '1' });
+  });
 
   test('takes no more of an answer than it has to', async () => {
     const entry = newEntry();
