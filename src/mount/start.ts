@@ -1,14 +1,14 @@
 /**
  * From an opened image to a mount that answers, or back. Whoever finds the mount may use it before
  * this process knows that it answers, so a signal lets a start come to its end first, and ends what
- * is a mount like any other then. A start that does not, because it hangs on storage, and one that
- * fails, take their mount back, and wait a moment for what still serves it: that keeps the image open
- * until the process has ended.
+ * is a mount like any other then. So it does where somebody has opened the disk. A start that hangs
+ * on storage before that, and one that fails, take their mount back, and wait a moment for what still
+ * serves it: that keeps the image open until the process has ended.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OpenedImage } from '../block/open-image.js';
 import { describeError } from '../errno.js';
-import { newRequestCounters } from '../fuse/request-counters.js';
+import { newRequestCounters, readRequestCounters } from '../fuse/request-counters.js';
 import { placeOf } from '../os/mount-identity.js';
 import { unmount } from '../os/unmount.js';
 import { ControlServer, type Answers } from './control-socket.js';
@@ -78,7 +78,11 @@ export async function startMount(
     tree.ended.catch(() => undefined);
     const status = statusReader(image, request, tree, { counters, allocated });
     control = await listen(tree, { status });
-    await Promise.race([assertServed(tree, mountpoint, image.device.size), interrupted]);
+    const ending = interrupted.catch((error: unknown) => {
+      // Who has opened the disk has an answer, and what they have written is not to be lost.
+      if (readRequestCounters(counters).open.requests === 0) throw error;
+    });
+    await Promise.race([assertServed(tree, mountpoint, image.device.size), ending]);
     debug('%s is mounted on %s over %s', request.image, mountpoint, tree.name);
     return { tree, control, notices: noticesOf(tree, mountpoint) };
   } catch (cause) {

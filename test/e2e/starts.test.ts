@@ -127,6 +127,22 @@ describe.skipIf(isMissing('starts', 'fuse'))('a mount whose server still looks a
 });
 
 describe.skipIf(isMissing('starts that hang', 'fuse'))('a start that hangs', () => {
+  test('is a mount like any other for who uses it: a signal detaches it, and all is kept', async () => {
+    const image = await newImage('4M');
+    const { child, disk, ended, mountpoint } = await starting(image, '-f');
+    const handle = await open(disk, 'r+');
+    writeFileSync(join(mountpoint, '..', 'hang'), '');
+    await handle.write(Buffer.alloc(65536, 7), 0, 65536, 0);
+    child.kill('SIGTERM');
+    await until('it is detached', LATE_MS, () => !isMountedAt(mountpoint));
+    await handle.write(Buffer.alloc(65536, 8), 0, 65536, 65536);
+    await handle.close();
+    expect(await within('the server has ended', LATE_MS, ended)).toMatchObject({ end: 0 });
+    const { entries, problems, uncleanShutdown } = inspectSparseFile(image);
+    expect([problems, uncleanShutdown]).toEqual([[], 0]);
+    expect(entries.filter((entry) => entry > 1)).toHaveLength(2);
+  });
+
   test.each([
     ['SIGTERM', FOREGROUND[0]],
     ['SIGINT', FOREGROUND[1]],
