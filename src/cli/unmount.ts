@@ -1,7 +1,7 @@
 /** `vmdkfs unmount MOUNTPOINT`. */
 import type { Command } from 'commander';
 import { MountError } from '../mount/mount-error.js';
-import { mountpointPath } from '../mount/mountpoint.js';
+import { MOUNT_TYPE, mountpointPath } from '../mount/mountpoint.js';
 import { detachLoops, takeLastWords, unmountEntry } from '../mount/unmounting.js';
 import { findMount } from '../os/mount-table.js';
 import { print } from './output.js';
@@ -31,7 +31,7 @@ export function addUnmountCommand(program: Command): void {
 async function unmountCommand(path: string, flags: UnmountFlags): Promise<void> {
   const mountpoint = mountpointPath(path);
   const entry = findMount(mountpoint);
-  if (entry?.type !== 'fuse.vmdkfs') {
+  if (entry?.type !== MOUNT_TYPE) {
     const words = takeLastWords(process.getuid?.() ?? 0, mountpoint);
     const last = words === '' ? '' : '; the last server there ended without closing its image';
     throw new MountError(`${mountpoint}: no vmdkfs image is mounted there${last}${words}`);

@@ -53,6 +53,8 @@ export interface DiskFileSystemOptions {
   readonly writebackCache: boolean;
   /** Whether the transport can open a file so that the kernel keeps no pages of it. */
   readonly hasUncachedFiles: boolean;
+  /** Whether an open gets -EAGAIN instead of waiting for another thread, see `disk-views.ts`. */
+  readonly neverWaits?: boolean;
   /** Told once for each distinct failure that the engine had. */
   readonly log: (message: string) => void;
 }

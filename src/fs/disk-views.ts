@@ -49,6 +49,11 @@ export interface DiskViewsOptions {
   readonly hasUncachedFiles: boolean;
   /** Whether the kernel keeps written pages to itself for a while. */
   readonly writebackCache: boolean;
+  /**
+   * Whether an open is asked again soon instead of waiting for another thread: for the thread that
+   * hears of the end of threads, and which nobody would free where one ended in a mutex.
+   */
+  readonly neverWaits?: boolean;
   readonly log: (message: string) => void;
 }
 
@@ -102,7 +107,8 @@ export class DiskViews {
   /** A `Caching`, -EAGAIN or -ETXTBSY; see `FileSystem.open`. -ESTALE where the name has gone. */
   open(ino: number, slot: number, writes: boolean, waited: number): number {
     const state = this.#state;
-    state.viewsMutex.lock();
+    if (this.#options.neverWaits !== true) state.viewsMutex.lock();
+    else if (!state.viewsMutex.tryLock()) return -Errno.EAGAIN;
     try {
       const views = state.views();
       const view = views.find((each) => each.slot === slot);
@@ -130,16 +136,14 @@ export class DiskViews {
     this.#close(slot, writes, caching, false);
   }
 
+  /**
+   * Takes no mutex, so that it never waits: as long as the handle counts nobody can open what would
+   * make its pages stale again, and nobody can use its slot for another view.
+   */
   #close(slot: number, writes: boolean, caching: number, hasDropped: boolean): void {
-    const state = this.#state;
-    state.viewsMutex.lock();
-    try {
-      const kind = caching === Caching.NONE ? 'uncached' : 'readers';
-      state.count(slot, writes ? 'writers' : kind, -1);
-      if (hasDropped) state.setStale(slot, false);
-    } finally {
-      state.viewsMutex.unlock();
-    }
+    if (hasDropped) this.#state.setStale(slot, false);
+    const kind = caching === Caching.NONE ? 'uncached' : 'readers';
+    this.#state.count(slot, writes ? 'writers' : kind, -1);
   }
 
   /** KEEP where the open goes together with what is open; counts the handle where it is without pages. */

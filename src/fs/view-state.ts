@@ -96,7 +96,7 @@ export interface View {
 export class ViewState {
   /** Held while the table is read. */
   readonly tableMutex: SharedMutex;
-  /** Held while slots are changed; never while the disk is read. */
+  /** Held while slots are changed and opens are counted; never while the disk is read. */
   readonly viewsMutex: SharedMutex;
   readonly #words: Int32Array;
   readonly #numbers: Float64Array;
@@ -107,6 +107,16 @@ export class ViewState {
     this.#words = new Int32Array(shared, offset + NUMBERS * 8, WORDS);
     this.tableMutex = new SharedMutex(this.#words, TABLE_MUTEX);
     this.viewsMutex = new SharedMutex(this.#words, VIEWS_MUTEX);
+  }
+
+  /**
+   * A thread has ended without leaving what it was in: what it held is freed, so that nobody waits
+   * for it. Slots may be half changed then; the mount ends with its thread.
+   */
+  threadEnded(dead: number): void {
+    for (const mutex of [this.tableMutex, this.viewsMutex]) {
+      if (mutex.isHeldBy(dead)) mutex.unlock();
+    }
   }
 
   /** Of a mount that nobody serves yet: nothing was read. */

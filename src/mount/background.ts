@@ -16,6 +16,7 @@ import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
 import { forgetServiceManager } from './service-manager.js';
 import { serve } from './session.js';
+import { dieOf, isEndingSignal, Signals } from './signals.js';
 
 /** The pipe on which the server says how mounting went. */
 const READY_FD = 3;
@@ -65,13 +66,19 @@ export async function serveInBackground(
       resolve(signal ?? `exit code ${code ?? 'unknown'}`);
     });
   });
+  const signals = new Signals();
+  // Whoever ends the command while it waits ends the start, and that takes the mount back.
+  void signals.first.then((signal) => child.kill(signal));
   const [said, complaints] = await Promise.all([
     readAll(child.stdio[READY_FD] as Readable),
     readAll(child.stderr),
   ]);
+  signals.release();
   const lines = complaints.split('\n').filter((line) => line !== '');
   if (said === '') {
-    throw new MountError([`the server died (${await exited})`, ...lines].join('\n'));
+    const end = await exited;
+    if (isEndingSignal(end)) dieOf(end);
+    throw new MountError([`the server died (${end})`, ...lines].join('\n'));
   }
   child.unref();
   const answer = JSON.parse(said) as Answer;

@@ -1,12 +1,14 @@
 /**
- * How a running server is found, asked and waited for: a Unix socket named after the device number
- * of its mount, in a folder that belongs to the mount's owner.
+ * How a running server is found, asked and waited for: a Unix socket in a folder that belongs to the
+ * mount's owner, named after the device number of its mount, the time and its process. The kernel
+ * gives a device number to the next mount while the server of the last one still closes its image:
+ * each has a socket of its own, and the latest is that of the mount there is.
  *
  * Whoever connects and says nothing is told, in one line of JSON, how the image was closed; a
  * connection that ends without a line means the server died. Whoever sends a line, `{"ask":"status"}`,
  * gets one line for an answer, and the connection ends.
  */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describeError } from '../errno.js';
@@ -36,8 +38,34 @@ export interface CloseReport {
 /** What can be asked for, and what answers: anything that JSON can say. */
 export type Answers = Readonly<Record<string, () => unknown>>;
 
-function socketName(device: string): string {
-  return `${device.replace(':', '-')}.sock`;
+/** A socket of a mount, by its file. */
+interface SocketFile {
+  readonly path: string;
+  /** When its server began to listen, nanoseconds since the machine was started. */
+  readonly since: bigint;
+  /** The server's process. */
+  readonly pid: number;
+}
+
+function deviceName(device: string): string {
+  return device.replace(':', '-');
+}
+
+/** The path of a new socket for the mount with `device`. */
+function newSocketPath(folder: string, device: string): string {
+  const name = [deviceName(device), process.hrtime.bigint(), process.pid, 'sock'].join('.');
+  return join(folder, name);
+}
+
+/** The sockets of mounts that have or had `device`, the latest first. */
+function socketsOf(folder: string, device: string): SocketFile[] {
+  const name = /^(?<device>.+)\.(?<since>\d+)\.(?<pid>\d+)\.sock$/;
+  const found = readdirSync(folder).flatMap((file): SocketFile[] => {
+    const { device: of, pid, since } = name.exec(file)?.groups ?? {};
+    if (of !== deviceName(device) || since === undefined) return [];
+    return [{ path: join(folder, file), since: BigInt(since), pid: Number(pid) }];
+  });
+  return found.sort((a, b) => (a.since > b.since ? -1 : 1));
 }
 
 /** The server's end: open while the disk is mounted. */
@@ -58,9 +86,9 @@ export class ControlServer {
    * @throws where the folder cannot be made, or belongs to somebody else
    */
   static async listen(device: string, answers: Answers): Promise<ControlServer> {
-    const path = join(makeRuntimeFolder(), socketName(device));
-    // The device number is ours as long as we are mounted: what stands there is of a dead server.
-    rmSync(path, { force: true });
+    const folder = makeRuntimeFolder();
+    await removeDead(folder, device);
+    const path = newSocketPath(folder, device);
     const clients = new Set<Socket>();
     const server = createServer((socket) => {
       clients.add(socket);
@@ -96,6 +124,15 @@ export class ControlServer {
           ),
       ),
     );
+  }
+}
+
+/** The device number is ours as long as we are mounted: servers that had it are closing, or dead. */
+async function removeDead(folder: string, device: string): Promise<void> {
+  for (const { path } of socketsOf(folder, device)) {
+    const connected = await connectTo(path);
+    if (typeof connected !== 'string') connected.destroy();
+    else if (connected === 'refused') rmSync(path, { force: true });
   }
 }
 
@@ -136,9 +173,15 @@ type Failure = 'absent' | 'forbidden' | 'refused' | 'silent';
 /** What became of a question. */
 export type Answer = { readonly kind: 'line'; readonly line: string } | { readonly kind: Failure };
 
+/** A server, or why there is none to talk to; `pid` where its socket is known. */
+interface Contact {
+  readonly connected: Socket | Failure;
+  readonly pid: number | undefined;
+}
+
 /** Asks the server of a mount for `what`; waits for each step ANSWER_MS at most. */
 export async function askServer(entry: MountEntry, what: string): Promise<Answer> {
-  const connected = await reach(entry);
+  const { connected } = await reach(entry);
   if (typeof connected === 'string') return { kind: connected };
   const line = await new Promise<string | undefined>((resolve) => {
     let text = '';
@@ -162,29 +205,35 @@ export async function askServer(entry: MountEntry, what: string): Promise<Answer
   if (line !== undefined) return { kind: 'line', line };
   // One that dies meanwhile closes the connection as well.
   const again = await reach(entry);
-  if (typeof again === 'string') return { kind: again };
-  again.destroy();
+  if (typeof again.connected === 'string') return { kind: again.connected };
+  again.connected.destroy();
   return { kind: 'silent' };
 }
 
 /** A connection to the server of a mount, or why there is none. */
-async function reach(entry: MountEntry): Promise<Socket | Failure> {
-  let failure: Failure = 'absent';
+async function reach(entry: MountEntry): Promise<Contact> {
+  let contact: Contact = { connected: 'absent', pid: undefined };
   for (const folder of runtimeFolders(entry.userId)) {
-    const connected = await connectIn(folder, entry);
-    if (typeof connected !== 'string') return connected;
-    if (connected !== 'absent') failure = connected;
+    const found = await reachIn(folder, entry);
+    if (typeof found.connected !== 'string') return found;
+    if (found.connected !== 'absent') contact = found;
   }
-  return failure;
+  return contact;
 }
 
-async function connectIn(folder: string, entry: MountEntry): Promise<Socket | Failure> {
+async function reachIn(folder: string, { device, userId }: MountEntry): Promise<Contact> {
   try {
-    if (!isFolderOf(folder, entry.userId)) return 'absent';
+    if (isFolderOf(folder, userId)) {
+      for (const { path, pid } of socketsOf(folder, device)) {
+        const connected = await connectTo(path);
+        // One that is gone since the folder was read was of an earlier mount.
+        if (connected !== 'absent') return { connected, pid };
+      }
+    }
+    return { connected: 'absent', pid: undefined };
   } catch (error) {
-    return failureOf(error);
+    return { connected: failureOf(error), pid: undefined };
   }
-  return connectTo(join(folder, socketName(entry.device)));
 }
 
 const FAILURES: Readonly<Record<string, Failure>> = {
@@ -219,17 +268,34 @@ function connectTo(path: string): Promise<Socket | Failure> {
   });
 }
 
-/**
- * Connects to the server of a mount.
- *
- * @returns what settles with its report when it has closed the image (undefined when it died
- *   without one), or undefined where no server answers
- */
-export async function connectControl(
-  entry: MountEntry,
-): Promise<{ closed: Promise<CloseReport | undefined>; leave: () => void } | undefined> {
-  const socket = await reach(entry);
-  if (typeof socket === 'string') return undefined;
+/** A server that is waited for. */
+export interface Waiting {
+  /** The server's process. */
+  readonly pid: number | undefined;
+  /** Settles with its report when it has closed the image; undefined when it died without one. */
+  readonly closed: Promise<CloseReport | undefined>;
+  /** Waits no more. */
+  leave(): void;
+}
+
+/** Why nobody is waited for, and the server's process where that is known. */
+export interface NotWaiting {
+  readonly failure: Failure;
+  readonly pid: number | undefined;
+}
+
+/** Whether the server of a mount has left its socket without closing it: it has died. */
+export async function isRefused(entry: MountEntry): Promise<boolean> {
+  const { connected } = await reach(entry);
+  if (typeof connected === 'string') return connected === 'refused';
+  connected.destroy();
+  return false;
+}
+
+/** Connects to the server of a mount, to wait until it has closed the image. */
+export async function connectControl(entry: MountEntry): Promise<Waiting | NotWaiting> {
+  const { connected: socket, pid } = await reach(entry);
+  if (typeof socket === 'string') return { failure: socket, pid };
   let text = '';
   socket.setEncoding('utf8');
   socket.on('data', (chunk: string) => (text += chunk));
@@ -239,5 +305,5 @@ export async function connectControl(
       resolve(text.endsWith('\n') ? (JSON.parse(text) as CloseReport) : undefined);
     });
   });
-  return { closed, leave: () => socket.destroy() };
+  return { pid, closed, leave: () => socket.destroy() };
 }

@@ -5,9 +5,9 @@ import type { OpenedImage } from '../block/open-image.js';
 import { DiskFileSystem, initialMode } from '../fs/disk-file-system.js';
 import { newDiskState } from '../fs/disk-state.js';
 import { mountLibfuse } from '../fuse/libfuse/libfuse-transport.js';
-import type { Transport, TransportOptions } from '../fuse/transport.js';
+import type { TransportOptions } from '../fuse/transport.js';
 import { fileSize } from '../os/file-size.js';
-import { findMount } from '../os/mount-table.js';
+import { readMountTable } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
 import { detachAborted } from './aborted-mount.js';
 import { mountKernel, TransportUnavailable } from './kernel-transport.js';
@@ -15,19 +15,20 @@ import { log } from './log.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
 import { modifiedAt } from './overlaid-image.js';
+import { findOwnMount, ImageStillUsed, type MountedTree } from './own-mount.js';
 
 /**
  * Mounts the tree of `image` over the transport of `request`; `auto` falls back to fuse-native.
  *
  * @param counters request counters with a slot for each thread of the request and one for this one
- * @throws MountError, with nothing left mounted
+ * @throws MountError, with nothing left mounted; ImageStillUsed
  */
 export async function mountTree(
   image: OpenedImage,
   mountpoint: string,
   request: MountRequest,
   counters: SharedArrayBuffer,
-): Promise<Transport> {
+): Promise<MountedTree> {
   const options = {
     mountpoint,
     fsname: request.image,
@@ -53,10 +54,9 @@ export async function mountTree(
       log(`${describeError(error)}; serving over fuse-native`);
       return mountTree(image, mountpoint, { ...request, transport: 'libfuse' }, counters);
     }
-    // An option that libfuse refuses, or a helper that dies, fails after the kernel has mounted.
-    if (findMount(mountpoint)?.type === 'fuse.vmdkfs') await unmount(mountpoint, true);
-    const reason = describeError(error);
-    throw new MountError(`${mountpoint}: could not be mounted: ${reason}`, { cause: error });
+    const message = `${mountpoint}: could not be mounted: ${describeError(error)}`;
+    if (error instanceof ImageStillUsed) throw new ImageStillUsed(message, error);
+    throw new MountError(message, { cause: error });
   }
 }
 
@@ -66,17 +66,26 @@ async function mountOverLibfuse(
     readonly state: SharedArrayBuffer;
     readonly counters: SharedArrayBuffer;
   },
-): Promise<Transport> {
+): Promise<MountedTree> {
   const fileSystem = new DiskFileSystem(image.device, {
     state: options.state,
     writebackCache: false,
     hasUncachedFiles: false,
     log,
   });
-  const transport = await mountLibfuse(fileSystem, options);
-  const device = findMount(options.mountpoint)?.device;
-  const ended = transport.ended.then(() => detachAborted(options.mountpoint, device));
-  return { ...transport, ended };
+  const { fsname, mountpoint } = options;
+  const before = readMountTable();
+  try {
+    const transport = await mountLibfuse(fileSystem, options);
+    const mount = findOwnMount(mountpoint, fsname, before);
+    const release = (): Promise<void> => detachAborted(mount);
+    return { ...transport, mount, idle: Promise.allSettled([transport.ended]), release };
+  } catch (error) {
+    // An option that libfuse refuses, or a helper that dies, fails after the kernel has mounted.
+    const left = findOwnMount(mountpoint, fsname, before);
+    if (left !== undefined) await unmount(left, true);
+    throw error;
+  }
 }
 
 /**

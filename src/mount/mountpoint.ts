@@ -3,9 +3,14 @@ import { describeError } from '../errno.js';
 import { accessSync, constants, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { isDeadMount } from '../os/dead-mount.js';
+import { identify, type Mount } from '../os/mount-identity.js';
 import { findMount, type MountEntry } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
+import { isRefused } from './control-socket.js';
 import { MountError } from './mount-error.js';
+
+/** Type of all our mounts in the mount table. */
+export const MOUNT_TYPE = 'fuse.vmdkfs';
 
 /** How long a mount is given to show that it has a server, milliseconds. */
 export const LOOK_MS = 5000;
@@ -88,10 +93,11 @@ export async function clearDeadMount(path: string): Promise<string[]> {
   const notices: string[] = [];
   for (;;) {
     const entry = findMount(mountpoint);
-    if (entry?.type !== 'fuse.vmdkfs') return notices;
-    if (!(await isDeadMount(mountpoint, LOOK_MS))) return notices;
+    if (entry?.type !== MOUNT_TYPE) return notices;
+    const mount = identify(entry);
+    if (!(await hasDied(mount))) return notices;
     // Files that are open in there are lost already.
-    const { message, outcome } = await unmount(mountpoint, true);
+    const { message, outcome } = await unmount(mount, true);
     if (outcome !== 'unmounted') {
       throw new MountError(
         `${mountpoint}: the dead mount of ${entry.source} could not be cleared: ${message}`,
@@ -101,6 +107,11 @@ export async function clearDeadMount(path: string): Promise<string[]> {
       `${mountpoint}: the server of ${entry.source} had died without unmounting; its mount was cleared`,
     );
   }
+}
+
+/** Whether nobody serves a mount any more; the kernel shows that only to its own user. */
+async function hasDied(mount: Mount): Promise<boolean> {
+  return (await isRefused(mount)) || (await isDeadMount(mount.mountpoint, LOOK_MS));
 }
 
 function codeOf(error: unknown): unknown {
@@ -130,7 +141,7 @@ export function mountpointPath(path: string): string {
 export function mountedImage(path: string): MountEntry {
   const mountpoint = mountpointPath(path);
   const entry = findMount(mountpoint);
-  if (entry?.type === 'fuse.vmdkfs') return entry;
+  if (entry?.type === MOUNT_TYPE) return entry;
   const other = entry === undefined ? '' : `, but ${entry.source} (${entry.type}) is`;
   throw new MountError(`${mountpoint}: no vmdkfs image is mounted there${other}`);
 }

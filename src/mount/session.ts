@@ -14,38 +14,35 @@ import { describeError } from '../errno.js';
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OpenedImage } from '../block/open-image.js';
-import { newRequestCounters } from '../fuse/request-counters.js';
-import type { Transport } from '../fuse/transport.js';
 import { exitNow } from '../os/exit.js';
-import { findMount } from '../os/mount-table.js';
+import { placeOf } from '../os/mount-identity.js';
 import { mountHolders } from '../os/mount-holders.js';
 import { askToBeSpared } from '../os/oom-score.js';
 import { unmount } from '../os/unmount.js';
-import { ControlServer, type Answers } from './control-socket.js';
+import type { ControlServer } from './control-socket.js';
 import { FlushTimer } from './flush-timer.js';
 import { failedWritesNotice } from './failed-writes.js';
-import { forgetLastWords } from './last-words.js';
+import { forgetOwnWords } from './last-words.js';
 import { debugLog, enableDebug, log, openLog } from './log.js';
-import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
-import { statusReader } from './mount-status.js';
-import { assertAnswers, mountTree } from './mount-tree.js';
 import { assertOutside, checkFuseDevice, checkMountpoint, clearDeadMount } from './mountpoint.js';
 import { openRequested } from './overlaid-image.js';
+import type { MountedTree } from './own-mount.js';
 import { PidFile } from './pid-file.js';
 import { notifyServiceManager } from './service-manager.js';
-import { Signals } from './signals.js';
+import { dieOf, Signals, type EndingSignal } from './signals.js';
+import { StartInterrupted, startMount, type Started } from './start.js';
 
 const debug = debugLog('mount');
 
 /** Exit code after a second signal: the disk was not unmounted cleanly. */
 const FORCED_EXIT = 3;
 
-/** How long the flush after a second signal may take, milliseconds. */
+/** How long the flush, or the close, may take after a second signal, milliseconds. */
 const LEAVE_MS = 10_000;
 
-/** How long serving threads may take to end after their mount, milliseconds. */
-const END_MS = 2000;
+/** How long it may take to hear that the last user of a mount has gone, milliseconds. */
+const GONE_MS = 100;
 
 /** What is known of a mount that answers. */
 export interface Readiness {
@@ -78,31 +75,37 @@ export async function serve(
   debug('score for the OOM killer: %s', askToBeSpared());
   const { image, takeBack } = openRequested(request, mountpoint);
   process.chdir('/');
+  // Signals are not caught yet: until then one ends what hangs on storage.
+  const allocated = new SharedArrayBuffer(8);
+  new Float64Array(allocated)[0] = image.device.allocatedBytes();
   const signals = new Signals();
-  let session: Session;
-  try {
-    session = await Session.start(image, mountpoint, request, pidFile);
-  } catch (error) {
+  const started = await startMount(image, mountpoint, request, allocated, signals);
+  if ('cause' in started) {
     signals.release();
-    takeBack();
-    image.device.close();
-    throw error;
+    if (!started.isImageUsed) {
+      takeBack();
+      image.device.close();
+    }
+    if (started.cause instanceof StartInterrupted) dieOf(started.cause.signal);
+    throw started.cause as Error;
   }
+  const session = new Session(image, request, mountpoint, started, pidFile, allocated);
   let refused: unknown;
   try {
     // Threads that serve open nothing any more: where the caller's terminal is replaced in there,
     // that needs the number of its descriptor to stay free.
     pidFile?.write();
-    ready({ mountpoint, notices: [...cleared, ...image.notices] });
+    ready({ mountpoint, notices: [...cleared, ...image.notices, ...started.notices] });
     notifyServiceManager('READY=1', `STATUS=${request.image} is mounted on ${mountpoint}`);
   } catch (error) {
     // Whoever asked for the mount is gone, or cannot have it as it was asked for.
     refused = error;
     takeBack();
-    await unmount(mountpoint, true);
+    await session.detach();
   }
   process.on('uncaughtException', (error) => {
     // Threads that are blocked in the kernel would keep a process that ends by itself.
+    process.exitCode = FORCED_EXIT;
     session.leave(`internal error: ${describeError(error)}`);
   });
   try {
@@ -111,7 +114,7 @@ export async function serve(
     pidFile?.remove();
   }
   if (refused !== undefined) throw refused as Error;
-  forgetLastWords(process.getuid?.() ?? 0, mountpoint);
+  forgetOwnWords(mountpoint);
 }
 
 /** Looks at the files that are written when the mount answers, before anything is mounted. */
@@ -130,7 +133,7 @@ class Session {
   readonly #image: OpenedImage;
   readonly #request: MountRequest;
   readonly #mountpoint: string;
-  readonly #transport: Transport;
+  readonly #tree: MountedTree;
   readonly #control: ControlServer | undefined;
   readonly #pidFile: PidFile | undefined;
   /** Kept up to date by the flush thread, see `SharedStatus`. */
@@ -139,56 +142,24 @@ class Session {
   #isEnding = false;
   #isSignalled = false;
   #isLeaving = false;
+  /** Nobody uses the mount any more. */
+  #isClosing = false;
 
-  private constructor(
+  constructor(
     image: OpenedImage,
     request: MountRequest,
     mountpoint: string,
-    transport: Transport,
-    control: ControlServer | undefined,
+    { control, tree }: Started,
     pidFile: PidFile | undefined,
     allocated: SharedArrayBuffer,
   ) {
     this.#image = image;
     this.#request = request;
     this.#mountpoint = mountpoint;
-    this.#transport = transport;
+    this.#tree = tree;
     this.#control = control;
     this.#pidFile = pidFile;
     this.#allocated = allocated;
-  }
-
-  static async start(
-    image: OpenedImage,
-    mountpoint: string,
-    request: MountRequest,
-    pidFile: PidFile | undefined,
-  ): Promise<Session> {
-    const shared = {
-      counters: newRequestCounters(request.workers + 1),
-      allocated: new SharedArrayBuffer(8),
-    };
-    new Float64Array(shared.allocated)[0] = image.device.allocatedBytes();
-    const transport = await mountTree(image, mountpoint, request, shared.counters);
-    // Nobody may be waiting for this when it rejects.
-    transport.ended.catch(() => undefined);
-    try {
-      const died = transport.ended.then(() => {
-        throw new MountError(`${mountpoint}: was unmounted before it answered`);
-      });
-      await Promise.race([assertAnswers(mountpoint, image.device.size), died]);
-    } catch (error) {
-      await unmount(mountpoint, true);
-      // The image must not be closed under threads that still serve.
-      await Promise.race([transport.ended.catch(() => undefined), sleep(END_MS)]);
-      throw error;
-    }
-    const status = statusReader(image, request, transport, shared);
-    const control = await listen(mountpoint, { status });
-    const { allocated } = shared;
-    const session = new Session(image, request, mountpoint, transport, control, pidFile, allocated);
-    debug('%s is mounted on %s over %s', request.image, mountpoint, transport.name);
-    return session;
   }
 
   /** Flushes every second, acts on signals, waits for the end of the mount, and closes the image. */
@@ -198,7 +169,7 @@ class Session {
       this.#signalled(signal);
     });
     try {
-      await this.#transport.ended;
+      await this.#tree.ended;
     } catch (error) {
       await this.#abandon(error);
       throw error;
@@ -215,13 +186,17 @@ class Session {
   async #abandon(cause: unknown): Promise<void> {
     log(`${describeError(cause)}; unmounting`);
     this.#beginEnd();
-    await unmount(this.#mountpoint, true);
+    await this.detach();
     // A failure is logged by the thread that has it.
     await this.#timer?.flush().catch(() => undefined);
     await this.#control?.report({ error: describeError(cause) });
   }
 
   async #close(): Promise<void> {
+    this.#isClosing = true;
+    await this.#tree.release().catch((error: unknown) => {
+      log(describeError(error));
+    });
     const notice = failedWritesNotice(this.#image, this.#request);
     if (notice !== undefined) log(notice);
     try {
@@ -251,7 +226,7 @@ class Session {
     });
   }
 
-  #signalled(signal: string): void {
+  #signalled(signal: EndingSignal): void {
     debug('%s', signal);
     if (this.#isSignalled) {
       this.leave(`${signal} again`);
@@ -269,20 +244,32 @@ class Session {
     this.#isEnding = true;
   }
 
-  /** Flushes what was received and ends the process, and with it the connection. */
+  /**
+   * Flushes what was received and ends the process, and with it the connection. An image that is
+   * being closed, because nobody uses the mount any more, is closed instead, and the process ends as
+   * it would have.
+   */
   leave(reason: string): void {
     if (this.#isLeaving) {
       log(`${reason}: leaving at once`);
       this.#exit();
     }
     this.#isLeaving = true;
-    log(`${reason}: leaving; what users of the mount still write is lost`);
-    const limit = sleep(LEAVE_MS).then(() => {
+    setTimeout(() => {
       log(`the storage does not answer: what was not synced is lost`);
-    });
-    const flushed = this.#timer?.flush().catch(() => undefined);
-    void Promise.race([flushed, limit]).then(() => {
       this.#exit();
+    }, LEAVE_MS);
+    if (this.#isClosing) {
+      const seconds = LEAVE_MS / 1000;
+      log(`${reason}: the image is being closed; leaving in ${seconds} s at the latest`);
+      return;
+    }
+    log(`${reason}: leaving; what users of the mount still write is lost`);
+    const flushed = this.#timer?.flush().catch(() => undefined);
+    void Promise.resolve(flushed).then(async () => {
+      // The last user may have gone meanwhile, which threads that end tell a moment later.
+      await Promise.race([this.#tree.idle, sleep(GONE_MS)]);
+      if (!this.#isClosing) this.#exit();
     });
   }
 
@@ -297,28 +284,32 @@ class Session {
     });
   }
 
+  /** Takes the mount away from its place; whoever uses it goes on. */
+  async detach(): Promise<void> {
+    const { mount } = this.#tree;
+    if (mount === undefined) return;
+    const { message, outcome } = await unmount(mount, true);
+    if (outcome !== 'unmounted') log(`${this.#mountpoint}: ${message}`);
+  }
+
   async #unmount(): Promise<void> {
-    const first = await unmount(this.#mountpoint, false);
-    if (first.outcome === 'unmounted') return;
+    const { mount } = this.#tree;
+    if (mount === undefined) return;
+    if (placeOf(mount).state === 'gone') {
+      log(`${this.#mountpoint}: is detached, and served until its last user is gone`);
+      return;
+    }
+    const { message, outcome } = await unmount(mount, false);
+    if (outcome === 'unmounted') return;
+    // What lies over it belongs to somebody else.
+    if (placeOf(mount).state === 'covered') {
+      log(`${this.#mountpoint}: ${message}`);
+      return;
+    }
     const holders = mountHolders(this.#mountpoint).join(', ');
     log(
-      `${this.#mountpoint}: ${first.message}; detached, and served until its last user is gone${holders === '' ? '' : `: ${holders}`}`,
+      `${this.#mountpoint}: ${message}; detached, and served until its last user is gone${holders === '' ? '' : `: ${holders}`}`,
     );
-    const second = await unmount(this.#mountpoint, true);
-    if (second.outcome !== 'unmounted') log(`${this.#mountpoint}: ${second.message}`);
-  }
-}
-
-async function listen(mountpoint: string, answers: Answers): Promise<ControlServer | undefined> {
-  const entry = findMount(mountpoint);
-  if (entry === undefined) return undefined;
-  try {
-    return await ControlServer.listen(entry.device, answers);
-  } catch (error) {
-    const reason = describeError(error);
-    log(
-      `${reason}; vmdkfs unmount cannot wait for the image to be closed, and nobody can ask for counters`,
-    );
-    return undefined;
+    await this.detach();
   }
 }

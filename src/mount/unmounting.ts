@@ -10,10 +10,11 @@ import {
 } from '../os/loop-devices.js';
 import { isDeadMount } from '../os/dead-mount.js';
 import { mountHolders } from '../os/mount-holders.js';
+import { identify, placeOf, type Mount } from '../os/mount-identity.js';
 import type { MountEntry } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
-import { connectControl } from './control-socket.js';
-import { forgetLastWords, lastWords } from './last-words.js';
+import { connectControl, type NotWaiting, type Waiting } from './control-socket.js';
+import { takeLastLines } from './last-words.js';
 import { MountError } from './mount-error.js';
 import { LOOK_MS } from './mountpoint.js';
 
@@ -23,6 +24,9 @@ const POLL_MS = 20;
 
 /** How long a mount may be busy without anybody to be seen who keeps it so, milliseconds. */
 const LEAVING_MS = 1000;
+
+/** How long a server may take from its mount to its socket, milliseconds. */
+const LISTEN_MS = 5000;
 
 /** How unmounting went. */
 export interface Unmounted {
@@ -36,48 +40,93 @@ export interface Unmounted {
  * Unmounts `entry` and waits until its image is closed.
  *
  * @param lazy detach a busy mount, which is served until its last user is gone, and do not wait
- * @throws MountError where it is busy or may not be unmounted; EIO where the image was not closed
+ * @throws MountError where it is busy or may not be unmounted; EIO where the image was not closed,
+ *   or nobody can tell whether it is
  */
 export async function unmountEntry(entry: MountEntry, lazy: boolean): Promise<Unmounted> {
-  const { mountpoint } = entry;
-  const server = await connectControl(entry);
+  const mount = identify(entry);
   // A server that listens may be busy with storage that hangs: its mount is not looked at.
-  if (server === undefined && (await isDeadMount(mountpoint, LOOK_MS))) {
-    await unmountOrThrow(entry, true);
-    throw serverDied(entry, `${mountpoint} is unmounted`);
+  const server = await findServer(mount);
+  if ('failure' in server) {
+    return await unmountWithoutServer(mount, server, lazy);
   }
   try {
-    const servedFor = await unmountOrDetach(entry, lazy);
+    const servedFor = await unmountOrDetach(mount, lazy);
     if (servedFor !== undefined) return { servedFor };
-    const report = await server?.closed;
-    if (server !== undefined && report === undefined) throw serverDied(entry);
-    if (report?.error !== undefined) throw systemError('EIO', report.error);
-    return report?.notice === undefined ? {} : { notice: report.notice };
+    const report = await server.closed;
+    if (report === undefined) throw serverDied(mount, server.pid);
+    if (report.error !== undefined) throw systemError('EIO', report.error);
+    return report.notice === undefined ? {} : { notice: report.notice };
   } finally {
-    server?.leave();
+    server.leave();
   }
+}
+
+/** The server of a mount, or why there is none; one that has just mounted is waited for. */
+async function findServer(mount: Mount): Promise<Waiting | NotWaiting> {
+  const end = performance.now() + LISTEN_MS;
+  let isDead: boolean | undefined;
+  for (;;) {
+    const server = await connectControl(mount);
+    if (!('failure' in server) || server.failure !== 'absent') return server;
+    // One that has died before it listened.
+    isDead ??= await isDeadMount(mount.mountpoint, LOOK_MS);
+    if (isDead) return { failure: 'refused', pid: server.pid };
+    if (performance.now() > end || placeOf(mount).state !== 'on top') return server;
+    await sleep(POLL_MS);
+  }
+}
+
+/** Why the server of a mount that is unmounted cannot say whether it has closed the image. */
+const WITHOUT_WORD: Readonly<Record<Exclude<NotWaiting['failure'], 'refused'>, string>> = {
+  absent: 'its server has no control socket',
+  forbidden: 'its server does not answer this user',
+  silent: 'its server does not answer',
+};
+
+/**
+ * Unmounts where nobody says that the image is closed.
+ *
+ * @throws always, but where a busy mount was detached
+ */
+async function unmountWithoutServer(
+  mount: Mount,
+  { failure, pid }: NotWaiting,
+  lazy: boolean,
+): Promise<Unmounted> {
+  const done = `${mount.mountpoint} is unmounted`;
+  if (failure === 'refused') {
+    await unmountOrThrow(mount, true);
+    throw serverDied(mount, pid, done);
+  }
+  const servedFor = await unmountOrDetach(mount, lazy);
+  if (servedFor !== undefined) return { servedFor };
+  const reason = `${done}, but ${WITHOUT_WORD[failure]}`;
+  throw systemError(
+    'EIO',
+    `${mount.source}: ${reason}: the image may still be open; vmdkfs info shows whether it is in use`,
+  );
 }
 
 /** Who uses a mount that had to be detached; undefined where it is unmounted. */
 async function unmountOrDetach(
-  entry: MountEntry,
+  mount: Mount,
   lazy: boolean,
 ): Promise<readonly string[] | undefined> {
-  const { mountpoint } = entry;
-  const holders = lazy ? mountHolders(mountpoint) : [];
-  if (lazy && (await unmount(mountpoint, false)).outcome === 'busy') {
-    await unmountOrThrow(entry, true);
+  const holders = lazy ? mountHolders(mount.mountpoint) : [];
+  if (lazy && (await unmount(mount, false)).outcome === 'busy') {
+    await unmountOrThrow(mount, true);
     return holders;
   }
-  await unmountOrThrow(entry, false);
+  await unmountOrThrow(mount, false);
   return undefined;
 }
 
-async function unmountOrThrow(entry: MountEntry, lazy: boolean): Promise<void> {
-  const { mountpoint } = entry;
+async function unmountOrThrow(mount: Mount, lazy: boolean): Promise<void> {
+  const { mountpoint } = mount;
   const end = performance.now() + LEAVING_MS;
   for (;;) {
-    const { message, outcome } = await unmount(mountpoint, lazy);
+    const { message, outcome } = await unmount(mount, lazy);
     if (outcome === 'unmounted') return;
     const holders = outcome === 'busy' ? mountHolders(mountpoint) : [];
     // A holder that nobody sees any more may be on its way out: the kernel lets go late of files.
@@ -92,16 +141,18 @@ async function unmountOrThrow(entry: MountEntry, lazy: boolean): Promise<void> {
   }
 }
 
-function serverDied(entry: MountEntry, ...more: readonly string[]): Error {
-  const words = takeLastWords(entry.userId, entry.mountpoint);
-  const what = `${entry.source}: the server died before it had closed the image`;
+function serverDied(mount: Mount, pid: number | undefined, ...more: readonly string[]): Error {
+  const words = takeLastWords(mount.userId, mount.mountpoint, pid);
+  const what = `${mount.source}: the server died before it had closed the image`;
   return systemError('EIO', [what, ...more].join('; ') + words);
 }
 
-/** What the last server on `mountpoint` said, as the end of a sentence; it is said once. */
-export function takeLastWords(userId: number, mountpoint: string): string {
-  const words = lastWords(userId, mountpoint);
-  forgetLastWords(userId, mountpoint);
+/**
+ * What the server with the process `pid`, or the last one on `mountpoint` that is gone, has said, as
+ * the end of a sentence; it is said once.
+ */
+export function takeLastWords(userId: number, mountpoint: string, pid?: number): string {
+  const words = takeLastLines(userId, mountpoint, pid);
   if (words === undefined) return '';
   return words.length === 0 ? '; it was killed' : `; it said: ${words.join(' | ')}`;
 }

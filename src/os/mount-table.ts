@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 
 export interface MountEntry {
-  /** `major:minor` of the mounted file system, unique while it is mounted. */
+  /** The kernel's number of the mount, which the next one may get when this one is gone. */
+  readonly id: number;
+  /** `major:minor` of the mounted file system, handed out again in the same way. */
   readonly device: string;
   readonly mountpoint: string;
   readonly type: string;
@@ -21,10 +23,11 @@ export function parseMountTable(text: string): MountEntry[] {
   return text.split('\n').flatMap((line) => {
     const separator = line.indexOf(' - ');
     if (separator < 0) return [];
-    const [, , device = '', , mountpoint = ''] = line.slice(0, separator).split(' ');
+    const [id, , device = '', , mountpoint = ''] = line.slice(0, separator).split(' ');
     const [type = '', source = '', options = ''] = line.slice(separator + 3).split(' ');
     const userId = Number(/(?:^|,)user_id=(\d+)/.exec(options)?.[1] ?? 0);
-    return [{ device, mountpoint: unescape(mountpoint), type, source: unescape(source), userId }];
+    const names = { mountpoint: unescape(mountpoint), type, source: unescape(source) };
+    return [{ id: Number(id), device, ...names, userId }];
   });
 }
 
@@ -40,9 +43,15 @@ function unescape(field: string): string {
   );
 }
 
-/** Whether `entry`, read before, is still what is mounted there. */
-export function isStillMounted({ device, mountpoint }: MountEntry): boolean {
-  return findMount(mountpoint)?.device === device;
+/** Whether `entry`, read before, is still what is mounted there, as far as the table tells. */
+export function isStillMounted(entry: MountEntry): boolean {
+  const now = findMount(entry.mountpoint);
+  return now !== undefined && isSameEntry(now, entry);
+}
+
+/** Whether two entries, read at different times, can be of one mount, wherever that is now. */
+export function isSameEntry(a: MountEntry, b: MountEntry): boolean {
+  return a.id === b.id && a.device === b.device && a.type === b.type && a.source === b.source;
 }
 
 /** Whether `path` is `mountpoint` or lies below it; both without links. */

@@ -39,6 +39,11 @@ export class SharedMutex {
     Atomics.sub(words, this.#waiters, 1);
   }
 
+  /** Takes the mutex where it is free; whether it was. */
+  tryLock(): boolean {
+    return Atomics.compareExchange(this.#words, this.#owner, FREE, SELF) === FREE;
+  }
+
   /** Whether the thread with the id `thread` is inside; meant for one that has ended. */
   isHeldBy(thread: number): boolean {
     return Atomics.load(this.#words, this.#owner) === wordOf(thread);

@@ -215,6 +215,40 @@ describe.skipIf(needsNamespace)('an ordinary user', () => {
     const outcome = await asNobody('sh', '-euc', script, 'sh', image, mountpoint);
     expect(outcome).toEqual({ code: 0, stdout: 'hello', stderr: '' });
   });
+
+  test('has the mount of a killed server cleared by the next mount and by unmount, root too', async () => {
+    await shell('chown -R 65534:65534 "$1" && chmod 755 "$1"', folder);
+    onTestFinished(() => {
+      rmSync(runtime, { recursive: true, force: true });
+    });
+    // The helper goes too: what it clears for whom depends on its version.
+    const script = [
+      'mount -t tmpfs none /mnt',
+      'mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse',
+      `nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }`,
+      `vmdkfs="${process.execPath} ${CLI}"`,
+      'killed() {',
+      '  nobody $vmdkfs mount "$1" "$2" --pid-file "$3"',
+      '  kill -9 $(cat "$3") $(pgrep -f "^fusermount3 .* $2\$")',
+      '  until stat "$2" 2>&1 | grep -q "Transport endpoint\\|Permission denied"; do sleep 0.05; done',
+      '  rm "$3"',
+      '}',
+      'killed "$@"; nobody $vmdkfs unmount "$2" || echo "user $?"',
+      'killed "$@"; nobody $vmdkfs mount "$1" "$2"; nobody $vmdkfs unmount "$2"; echo "user $?"',
+      'killed "$@"; $vmdkfs unmount "$2" || echo "root $?"',
+      'killed "$@"; $vmdkfs mount "$1" "$2"; $vmdkfs unmount "$2"; echo "root $?"',
+      '! grep -q " $2 " /proc/self/mounts',
+    ].join('\n');
+    const pidFile = join(folder, 'pid');
+    const args = ['-m', 'sh', '-euc', script, 'sh', image, mountpoint, pidFile];
+    const died = `vmdkfs: ${image}: the server died before it had closed the image; ${mountpoint} is unmounted; it was killed\n`;
+    const cleared = `vmdkfs: ${mountpoint}: the server of ${image} had died without unmounting; its mount was cleared\n`;
+    expect(await run('unshare', args)).toEqual({
+      code: 0,
+      stdout: 'user 4\nuser 0\nroot 4\nroot 0\n',
+      stderr: died + cleared + died + cleared,
+    });
+  });
 });
 
 describe.skipIf(isMissing('failures of create', 'qemu'))('create', () => {

@@ -13,9 +13,11 @@ import {
 } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openImage, type OpenedImage } from '../../src/block/open-image.js';
-import { newDiskState } from '../../src/fs/disk-state.js';
+import { describeError } from '../../src/errno.js';
+import { newDiskState, viewState } from '../../src/fs/disk-state.js';
 import { newRequestCounters } from '../../src/fuse/request-counters.js';
 import type * as KernelTransport from '../../src/mount/kernel-transport.js';
 import { markedFlat } from '../helpers/disks.js';
@@ -107,14 +109,19 @@ describe.skipIf(isAbsent)('the kernel transport', () => {
 
 describe.skipIf(isAbsent)('a serving thread that dies', () => {
   /** Mounts in this process, which must not touch the mount but from other threads. */
-  async function mountHere(image: OpenedImage, mountpoint: string, state: SharedArrayBuffer) {
+  async function mountHere(
+    image: OpenedImage,
+    mountpoint: string,
+    state: SharedArrayBuffer,
+    workers = 2,
+  ) {
     const file = new URL('../../dist/mount/kernel-transport.js', import.meta.url).href;
     const { mountKernel } = (await import(file)) as typeof KernelTransport;
     return mountKernel(image, {
       ...{ mountpoint, fsname: 'test', readOnly: false, options: [], state },
-      ...{ workers: 2, writebackCache: false, passthrough: false, debug: false },
+      ...{ workers, writebackCache: false, passthrough: false, debug: false },
       // A slot for each thread, and one for OPENs that wait.
-      counters: newRequestCounters(3),
+      counters: newRequestCounters(workers + 1),
     });
   }
 
@@ -129,16 +136,39 @@ describe.skipIf(isAbsent)('a serving thread that dies', () => {
   test('at its start leaves nothing mounted', async () => {
     const mountpoint = tempFolder();
     const image = openHere(await newImage('1M'));
-    const mounting = mountHere(image, mountpoint, new SharedArrayBuffer(0));
+    const state = newDiskState({ uid: 0, gid: 0, mode: 0o644, mtime: 0 });
+    const nothing = { ...image, description: { ...image.description, layers: [] } };
+    const mounting = mountHere(nothing, mountpoint, state);
     await expect(mounting).rejects.toThrow(/a serving thread died/);
     expect(isMountedAt(mountpoint)).toBe(false);
     await until('the helper is gone', 2000, () => helpersOf(mountpoint).length === 0);
   });
 
-  test('later ends the mount with an error', async () => {
+  test('at its start leaves /dev/fuse open until no thread can use it', async () => {
     const mountpoint = tempFolder();
     const image = openHere(await newImage('1M'));
     const state = newDiskState({ uid: 0, gid: 0, mode: 0o644, mtime: 0 });
+    const nothing = { ...image, description: { ...image.description, layers: [] } };
+    // So many that the first has died long before the last is there.
+    const workers = 24;
+    const before = threadCount();
+    const mounting = mountHere(nothing, mountpoint, state, workers).catch(describeError);
+    await until('the connection is there', 20_000, () => connections().length > 0);
+    let threads = 0;
+    while (connections().length > 0) {
+      threads = threadCount();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await mounting).toMatch(/a serving thread died/);
+    // Node itself may have started some of its own.
+    expect(threads - before).toBeLessThan(8);
+  });
+
+  test('later ends the mount with an error, and frees what it held', async () => {
+    const mountpoint = tempFolder();
+    const image = openHere(await newImage('1M'));
+    const state = newDiskState({ uid: 0, gid: 0, mode: 0o644, mtime: 0 });
+    const { threadId } = new Worker('', { eval: true });
     const transport = await mountHere(image, mountpoint, state);
     onTestFinished(async () => {
       await run('fusermount3', ['-q', '-u', '-z', '--', mountpoint]);
@@ -147,14 +177,32 @@ describe.skipIf(isAbsent)('a serving thread that dies', () => {
       /a serving thread died: .*bad file descriptor/,
     );
     expect((await stat(join(mountpoint, 'disk.raw'))).size).toBe(1024 * 1024);
-    for (const fd of readdirSync('/proc/self/fd').map(Number)) {
-      if (isFuseDevice(fd)) closeSync(fd);
-    }
+    for (const fd of connections()) closeSync(fd);
+    // As if the first had been in the middle of something.
+    const views = viewState(state);
+    const words = new Int32Array(state);
+    const free = [...words];
+    expect([views.tableMutex.tryLock(), views.viewsMutex.tryLock()]).toEqual([true, true]);
+    // The first word of a mutex is the thread's id plus one.
+    free.forEach((word, index) => {
+      if (words[index] !== word) words[index] = threadId + 2;
+    });
     // Each thread serves one more request, whose reply fails, and then cannot read.
     await Promise.allSettled([stat(join(mountpoint, 'a')), stat(join(mountpoint, 'b'))]);
     await ended;
+    await transport.idle;
+    expect([views.tableMutex.tryLock(), views.viewsMutex.tryLock()]).toEqual([true, true]);
   });
 });
+
+/** The descriptors of this process for /dev/fuse. */
+function connections(): number[] {
+  return readdirSync('/proc/self/fd').map(Number).filter(isFuseDevice);
+}
+
+function threadCount(): number {
+  return readdirSync('/proc/self/task').length;
+}
 
 function isFuseDevice(fd: number): boolean {
   try {

@@ -51,7 +51,7 @@ describe.skipIf(isMissing('lifecycle', 'fuse'))('a server', () => {
     const linkOf = (fd: number | string): string => readlinkSync(`/proc/${pid}/fd/${fd}`);
     expect(readdirSync(`/proc/${pid}/fd`).map(linkOf)).not.toContain(file);
     // What it says goes to a file of its own, from which unmount tells why a server has died.
-    const own: unknown = expect.stringMatching(/\/vmdkfs[^/]*\/[0-9a-f]+\.log$/);
+    const own: unknown = expect.stringMatching(/\/vmdkfs[^/]*\/[0-9a-f]+\.\d+\.log$/);
     expect([0, 1, 2].map(linkOf)).toEqual(['/dev/null', '/dev/null', own]);
     expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
     const [, , , , session] = readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -16,9 +16,10 @@ import { writeReplyHeader } from './reply-header.js';
 /**
  * Negotiates with the kernel on a fresh connection, whose INIT is waiting.
  *
- * @throws ProtocolError where the kernel is too old; an Error where the connection ended
+ * @returns undefined where the connection has ended already
+ * @throws ProtocolError where the kernel is too old
  */
-export function connect(device: FuseDevice, wishes: ConnectionWishes): Agreement {
+export function connect(device: FuseDevice, wishes: ConnectionWishes): Agreement | undefined {
   const request = allocatePinned(REQUEST_LENGTH_MAX, 0);
   const reply = allocatePinned(PAYLOAD + InitOut.byteLength, 0);
   const view = viewOf(request);
@@ -29,7 +30,7 @@ export function connect(device: FuseDevice, wishes: ConnectionWishes): Agreement
   };
   for (;;) {
     const length = device.receive(request);
-    if (length === DISCONNECTED) throw new Error('the mount ended before it was made');
+    if (length === DISCONNECTED) return undefined;
     if (InHeader.opcode.get(view, 0) !== Opcode.INIT) {
       send(-Errno.EIO, PAYLOAD);
       continue;

@@ -28,14 +28,16 @@ export function serveConnection(
 }
 
 /** Sends the reply of `length` bytes that is in the exchange. */
-export function sendReply(device: FuseDevice, exchange: Exchange, length: number): void {
+export function sendReply(
+  device: Pick<FuseDevice, 'send'>,
+  exchange: Exchange,
+  length: number,
+): void {
   const refused = device.send(exchange.reply, length);
   if (refused === 0) return;
-  if (refused === Errno.ENOENT) {
-    exchange.dropped();
-    return;
-  }
-  // A refused reply leaves its request waiting for ever.
+  exchange.dropped();
+  if (refused === Errno.ENOENT) return;
+  // A refused reply may leave its request waiting for ever.
   exchange.settings.log(`the kernel refused a reply of ${length} bytes with errno ${refused}`);
   device.send(exchange.reply, exchange.finish(-Errno.EIO));
 }

@@ -1,16 +1,18 @@
 import { once } from 'node:events';
 import { createServer, connect, type Socket } from 'node:net';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   askServer,
   connectControl,
   ControlServer,
+  isRefused,
   type Answers,
 } from '../../../src/mount/control-socket.js';
 import { runtimeFolder } from '../../../src/mount/runtime-folder.js';
 import type { MountEntry } from '../../../src/os/mount-table.js';
+import { run } from '../../helpers/run.js';
 
 let serial = 0;
 
@@ -18,7 +20,7 @@ let serial = 0;
 function newEntry(): MountEntry {
   const device = `test${process.pid}:${(serial += 1)}`;
   const userId = process.getuid?.() ?? 0;
-  return { device, mountpoint: '/nowhere', type: 'fuse.vmdkfs', source: 'x', userId };
+  return { id: serial, device, mountpoint: '/nowhere', type: 'fuse.vmdkfs', source: 'x', userId };
 }
 
 async function listen(entry: MountEntry, answers: Answers): Promise<ControlServer> {
@@ -31,7 +33,8 @@ async function listen(entry: MountEntry, answers: Answers): Promise<ControlServe
 function socketOf({ device, userId }: MountEntry): string {
   const runtime = userId === 0 ? '/run' : `/run/user/${userId}`;
   const folder = existsSync(runtime) ? join(runtime, 'vmdkfs') : `/tmp/vmdkfs-${userId}`;
-  return join(folder, `${device.replace(':', '-')}.sock`);
+  const name = readdirSync(folder).find((each) => each.startsWith(`${device.replace(':', '-')}.`));
+  return join(folder, name ?? `${device.replace(':', '-')}.1.1.sock`);
 }
 
 function newClient(entry: MountEntry): Socket {
@@ -68,9 +71,9 @@ describe('the control socket', () => {
     const silent = await connectControl(entry);
     await askServer(entry, 'status');
     await server.report({ error: 'disk full' });
-    expect(await silent?.closed).toEqual({ error: 'disk full' });
+    expect('closed' in silent && (await silent.closed)).toEqual({ error: 'disk full' });
     expect(await askServer(entry, 'status')).toEqual({ kind: 'absent' });
-    expect(await connectControl(entry)).toBeUndefined();
+    expect(await connectControl(entry)).toEqual({ failure: 'absent', pid: undefined });
   });
 
   test.each([
@@ -120,6 +123,31 @@ describe('the control socket', () => {
     expect(answer).toEqual({ kind: 'silent' });
   }, 60_000);
 
+  test('of a mount that has the device number of an earlier one is not the one before', async () => {
+    const entry = newEntry();
+    const late = await listen(entry, { status: () => 'late' });
+    const next = await listen(entry, { status: () => 'next' });
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'line', line: '"next"' });
+    await late.report({});
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'line', line: '"next"' });
+    await next.report({});
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'absent' });
+  });
+
+  test('that a dead server has left is removed by the next one with its number', async () => {
+    const entry = newEntry();
+    await (await listen(entry, { status: () => 1 })).report({});
+    const dead = socketOf(entry);
+    const script = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+    await run(process.execPath, ['-e', script, dead]);
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'refused' });
+    expect(await isRefused(entry)).toBe(true);
+    await listen(entry, { status: () => 1 });
+    expect(existsSync(dead)).toBe(false);
+    expect(await isRefused(entry)).toBe(false);
+    expect(await askServer(entry, 'status')).toEqual({ kind: 'line', line: '1' });
+  });
+
   test('takes no more of an answer than it has to', async () => {
     const entry = newEntry();
     await listen(entry, { status: () => 'x'.repeat(1_000_000) });
@@ -144,9 +172,9 @@ test.skipIf(process.getuid?.() !== 0)(
       rmSync(folder, { recursive: true, force: true });
     });
     const entry = { ...newEntry(), device: '0:99', userId };
-    server.listen(join(folder, '0-99.sock'));
+    server.listen(join(folder, '0-99.1.1.sock'));
     await once(server, 'listening');
-    expect(await connectControl(entry)).toBeUndefined();
+    expect(await connectControl(entry)).toMatchObject({ failure: 'absent' });
     expect(await askServer(entry, 'status')).toEqual({ kind: 'absent' });
     expect(asked).toBe(0);
   },

@@ -5,7 +5,7 @@ describe('parseMountTable', () => {
   test('reads a source that is a dash', () => {
     const line = '95 28 0:52 / /mnt rw - fuse - rw,user_id=3';
     expect(parseMountTable(line)).toEqual([
-      { device: '0:52', mountpoint: '/mnt', type: 'fuse', source: '-', userId: 3 },
+      { id: 95, device: '0:52', mountpoint: '/mnt', type: 'fuse', source: '-', userId: 3 },
     ]);
   });
 
@@ -17,9 +17,10 @@ describe('parseMountTable', () => {
       '',
     ].join('\n');
     expect(parseMountTable(text)).toEqual([
-      { device: '0:20', mountpoint: '/sys', type: 'sysfs', source: 'sysfs', userId: 0 },
-      { device: '8:1', mountpoint: '/', type: 'ext4', source: '/dev/sda1', userId: 0 },
+      { id: 22, device: '0:20', mountpoint: '/sys', type: 'sysfs', source: 'sysfs', userId: 0 },
+      { id: 28, device: '8:1', mountpoint: '/', type: 'ext4', source: '/dev/sda1', userId: 0 },
       {
+        id: 95,
         device: '0:52',
         mountpoint: '/mnt/disk',
         type: 'fuse.vmdkfs',
@@ -36,7 +37,7 @@ describe('parseMountTable', () => {
   ])('finds the fields behind %s of the optional ones', (_name, optional) => {
     const line = `36 35 98:0 /root /mnt2 rw,noatime ${optional}- ext3 /dev/root rw,errors=continue`;
     expect(parseMountTable(line)).toEqual([
-      { device: '98:0', mountpoint: '/mnt2', type: 'ext3', source: '/dev/root', userId: 0 },
+      { id: 36, device: '98:0', mountpoint: '/mnt2', type: 'ext3', source: '/dev/root', userId: 0 },
     ]);
   });
 
@@ -52,7 +53,7 @@ describe('parseMountTable', () => {
   ])('decodes a %s in mountpoint and source', (_name, field, decoded) => {
     const line = `95 28 0:52 / ${field} rw - fuse ${field} rw,user_id=7`;
     expect(parseMountTable(line)).toEqual([
-      { device: '0:52', mountpoint: decoded, type: 'fuse', source: decoded, userId: 7 },
+      { id: 95, device: '0:52', mountpoint: decoded, type: 'fuse', source: decoded, userId: 7 },
     ]);
   });
 

@@ -1,0 +1,6 @@
+/** Waiting without an event loop. */
+
+/** Blocks this thread for `milliseconds`. */
+export function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
