@@ -8,8 +8,9 @@
  */
 import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
-import { HostSource } from './file-source.js';
+import type { Descriptor } from '../vmdk/descriptor.js';
+import { decodeFileNames } from '../vmdk/file-names.js';
+import { findFirst, HostSource } from './file-source.js';
 import { cidMismatch } from './find-parent.js';
 import { descriptorOf, fileNamesIn, FILES_MAX } from './images-beside.js';
 import { OpenedFiles } from './opened-files.js';
@@ -101,7 +102,7 @@ function leadsTo(image: ImageFile, path: string, descriptor: Descriptor): boolea
   }
   const policy = policyOf({ readOnly: true, allowOutside: true });
   const child = HostSource.named(new OpenedFiles(), path, policy);
-  const parent = child.find(decodeFileName(hint, descriptor), 'parent');
+  const parent = findFirst(child, decodeFileNames(hint, descriptor), 'parent');
   if (parent === undefined) return false;
   const { dev, ino } = statSync(parent.path);
   return `${dev}:${ino}` === image.identity;

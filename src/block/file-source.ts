@@ -11,6 +11,7 @@
 import { readlinkSync, realpathSync, statSync, type Stats } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { VmdkError } from '../vmdk/vmdk-error.js';
+import { fileNamesIn } from './images-beside.js';
 import { assertKind, type OpenedFile, type OpenedFiles } from './opened-files.js';
 import type { OpenPolicy } from './open-policy.js';
 
@@ -30,15 +31,37 @@ export interface FileSource {
    * The file that this one calls `name`, as an extent or as its parent; undefined where there is
    * none.
    *
+   * @param isExact whether a file whose name is the same in another case does not count, where there
+   *   is one such file alone
    * @throws VmdkError VMDK_OUTSIDE_FOLDER, VMDK_NOT_A_FILE; the system's error
    */
-  find(name: string, as: 'extent' | 'parent'): FileSource | undefined;
+  find(name: string, as: 'extent' | 'parent', isExact: boolean): FileSource | undefined;
 
   /** Where a parent is looked for that has no name. */
   searchPlaces(): SearchPlaces;
 
   /** The file at `path`, which lies in one of those folders. */
   at(path: string): FileSource;
+}
+
+/**
+ * The file that `source` calls by one of `names`, the first that there is. A name in another case
+ * counts only where none of them is there as it stands.
+ *
+ * @throws as `FileSource.find` does
+ */
+export function findFirst(
+  source: FileSource,
+  names: readonly string[],
+  as: 'extent' | 'parent',
+): FileSource | undefined {
+  for (const isExact of [true, false]) {
+    for (const name of names) {
+      const found = source.find(name, as, isExact);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
 }
 
 /** Folders in which the parent of an image may be. */
@@ -99,10 +122,23 @@ export class HostSource implements FileSource {
     throw new VmdkError('VMDK_OUTSIDE_FOLDER', this.path, 'was replaced while it was being opened');
   }
 
-  find(name: string, as: 'extent' | 'parent'): FileSource | undefined {
+  find(name: string, as: 'extent' | 'parent', isExact: boolean): FileSource | undefined {
+    const paths = this.#candidates(name);
+    if (isExact) return this.#findAt(paths, name, as);
+    const others = [...new Set(paths.flatMap((path) => inOtherCase(path) ?? []))];
+    const found = this.#findAt(others, name, as);
+    if (found !== undefined) {
+      this.#files.remark(
+        `${found.path}: is taken for ${JSON.stringify(name)}, the ${as} that ${this.path} names in another case`,
+      );
+    }
+    return found;
+  }
+
+  #findAt(paths: readonly string[], name: string, as: 'extent' | 'parent'): HostSource | undefined {
     const allowDevice = as === 'extent' && this.#policy.allowDevices;
     const denied: unknown[] = [];
-    const found = this.#candidates(name).flatMap((path) => {
+    const found = paths.flatMap((path) => {
       const stats = statIfThere(path, denied);
       return stats === undefined ? [] : [{ path, stats }];
     });
@@ -176,6 +212,21 @@ export class HostSource implements FileSource {
       const way = relative(root, real);
       return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
     });
+  }
+}
+
+/**
+ * The file whose path is `path` but for the case of its last part; undefined where there is none, or
+ * more than one.
+ */
+function inOtherCase(path: string): string | undefined {
+  const wanted = basename(path).toLowerCase();
+  try {
+    const names = [...fileNamesIn(dirname(path))];
+    const [first, second] = names.filter((name) => name.toLowerCase() === wanted);
+    return first === undefined || second !== undefined ? undefined : join(dirname(path), first);
+  } catch {
+    return undefined; // no such folder, or not ours to list
   }
 }
 

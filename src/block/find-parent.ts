@@ -1,9 +1,10 @@
 /** From a child to its parent: the file that its hint means, and whether it is still the same. */
 import { formatCid, isCutOffCid } from '../vmdk/cid.js';
-import { decodeFileName, mergedCidsOf, type Descriptor } from '../vmdk/descriptor.js';
+import { mergedCidsOf, type Descriptor } from '../vmdk/descriptor.js';
+import { decodeFileNames } from '../vmdk/file-names.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { isCutOffModification, mergedModifications } from '../vmdk/virtualbox-link.js';
-import type { FileSource } from './file-source.js';
+import { findFirst, type FileSource } from './file-source.js';
 import { findVirtualBoxParent } from './virtualbox-parent.js';
 
 /** What is needed of an image to find its parent, and to tell whether it is one. */
@@ -32,9 +33,10 @@ export function findParent(child: Linked): FileSource | undefined {
       `has a parentCID (${formatCid(parentCid)}) but no parentFileNameHint that names the parent`,
     );
   }
-  const name = decodeFileName(hint, child.descriptor);
-  const found = child.source.find(name, 'parent');
+  const names = decodeFileNames(hint, child.descriptor);
+  const found = findFirst(child.source, names, 'parent');
   if (found !== undefined) return found;
+  const [name] = names;
   throw new VmdkError(
     'VMDK_MISSING_FILE',
     child.path,

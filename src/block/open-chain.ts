@@ -45,6 +45,7 @@ export function openChain(
     next = (child === undefined ? parent : undefined) ?? findParent(layer);
   }
   assertDistinctFiles(chain);
+  notices.push(...files.takeRemarks());
   return chain;
 }
 

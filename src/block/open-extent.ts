@@ -3,14 +3,15 @@
  * kind of sparse extent the file is, it says itself, because programs write one word for several.
  */
 import { COWD_MAGICNUMBER } from '../vmdk/cowd-header.js';
-import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
+import type { Descriptor } from '../vmdk/descriptor.js';
+import { decodeFileNames } from '../vmdk/file-names.js';
 import type { ExtentLine } from '../vmdk/extent-line.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { SESPARSE_CONST_HEADER_MAGIC } from '../vmdk/se-sparse-header.js';
 import { decodeSparseHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { CheckedExtent, ExtentPlace, ExtentUse } from './checked-extent.js';
-import type { FileSource } from './file-source.js';
+import { findFirst, type FileSource } from './file-source.js';
 import { readBytes, type DescriptorPlace } from './find-descriptor.js';
 import type { FlatExtentDescription } from './flat-extent.js';
 import { checkCowd } from './open-cowd.js';
@@ -168,9 +169,10 @@ export function findExtentFile(
   descriptor: Descriptor,
   line: ExtentLine,
 ): FileSource {
-  const name = decodeFileName(line.fileName, descriptor);
-  const found = source.find(name, 'extent');
+  const names = decodeFileNames(line.fileName, descriptor);
+  const found = findFirst(source, names, 'extent');
   if (found !== undefined) return found;
+  const [name] = names;
   if (name.startsWith('\\\\.\\')) throw unsupported(source, line, 'a device of a Windows machine');
   throw new VmdkError(
     'VMDK_MISSING_FILE',

@@ -40,6 +40,8 @@ export class OpenedFiles {
   readonly #adopted = new Set<number>();
   #tables = 0;
 
+  readonly #remarks = new Set<string>();
+
   /** @param locks take the files for this program; undefined where they are not to be locked */
   constructor(locks?: FileLocks) {
     this.#locks = locks;
@@ -135,6 +137,18 @@ export class OpenedFiles {
       path,
       `its capacity needs ${count} grain tables, ${this.#tables} with those before it (1 to ${DIRECTORY_ENTRIES_MAX} expected)`,
     );
+  }
+
+  /** Notes what the user should know of where files were found. */
+  remark(sentence: string): void {
+    this.#remarks.add(sentence);
+  }
+
+  /** What was noted since it was asked for the last time. */
+  takeRemarks(): readonly string[] {
+    const remarks = [...this.#remarks];
+    this.#remarks.clear();
+    return remarks;
   }
 
   /** Closes a file that is not needed after all. */

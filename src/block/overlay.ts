@@ -9,7 +9,8 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { systemError } from '../errno.js';
-import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
+import type { Descriptor } from '../vmdk/descriptor.js';
+import { decodeFileName } from '../vmdk/file-names.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { hintTo, isOutsideFolder } from './create-image.js';
@@ -65,6 +66,7 @@ export function openOverlaid(
     } else {
       top = openChild(files, parent, options, place.path, notices);
     }
+    notices.push(...files.takeRemarks());
     const chain = [top, ...base];
     assertDistinctFiles(chain);
     const image = finishOpening(chain, source.member, options, notices);
@@ -166,7 +168,7 @@ function sameFile(files: OpenedFiles, probe: OpenedFile, policy: OpenPolicy): Fi
     readOnlyReason: undefined,
     member: undefined,
     open: () => probe,
-    find: (name, as) => named.find(name, as),
+    find: (name, as, isExact) => named.find(name, as, isExact),
     searchPlaces: () => named.searchPlaces(),
     at: (path) => named.at(path),
   };

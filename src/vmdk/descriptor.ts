@@ -253,35 +253,3 @@ export function dropChangeTracking(descriptor: Descriptor): {
 function splice(text: string, start: number, length: number, insert: string): string {
   return text.slice(0, start) + insert + text.slice(start + length);
 }
-
-/**
- * The characters of a file name: the bytes of `name` (latin1) in the descriptor's `encoding`, or
- * UTF-8, or where that fails windows-1252.
- */
-export function decodeFileName(name: string, descriptor: Descriptor): string {
-  const raw = Buffer.from(name, 'latin1');
-  const encoding = descriptor.entries.get('encoding')?.value;
-  for (const label of [encoding, 'utf-8', 'windows-1252']) {
-    if (label === undefined) continue;
-    try {
-      const decoder = new TextDecoder(label, { fatal: true });
-      const text = decoder.decode(raw);
-      return decoder.encoding === 'windows-1252' ? fromWindows1252(text) : text;
-    } catch {
-      continue; // not an encoding we know, or not text in it
-    }
-  }
-  return name;
-}
-
-/** The characters of the bytes 0x80 to 0x9f in windows-1252. */
-const WINDOWS_1252 =
-  '\u20ac\u0081\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u008d\u017d\u008f' +
-  '\u0090\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u009d\u017e\u0178';
-
-/** Node 20 decodes windows-1252 as latin1, which differs in these bytes. */
-function fromWindows1252(text: string): string {
-  return text.replaceAll(/[\u0080-\u009f]/g, (character) =>
-    WINDOWS_1252.charAt(character.charCodeAt(0) - 0x80),
-  );
-}

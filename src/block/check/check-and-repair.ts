@@ -43,6 +43,7 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
   libcIfAny();
   try {
     const first = check(files, path, options);
+    notices.push(...files.takeRemarks());
     const found = mendableIn(first);
     for (const [kept, reason] of first.kept) {
       if (mendable(first.problems, kept).length === 0) continue;

@@ -6,7 +6,7 @@
 import { fstatSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { systemError } from '../../errno.js';
-import { decodeFileName } from '../../vmdk/descriptor.js';
+import { decodeFileName } from '../../vmdk/file-names.js';
 import type { ImageDescription } from '../attach-image.js';
 import { findDescriptor } from '../find-descriptor.js';
 import { FileLocks } from '../image-locks.js';

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest';
 import {
   changeCid,
   changeParentCid,
-  decodeFileName,
   looksLikeDescriptor,
   mergedCidsOf,
   parseDescriptor,
@@ -67,6 +66,7 @@ describe('parseDescriptor', () => {
       parentCid: 0x9f3a0001,
       parentCidText: '9f3a0001',
       parentFileNameHint: 'C:\\VMs\\base.vmdk',
+      virtualBox: {},
       isEncrypted: false,
       changeTrackPath: 'disk-ctk.vmdk',
       extents: [
@@ -276,27 +276,6 @@ describe('values', () => {
       'd.vmdk',
     ).parentFileNameHint;
     expect(hint).toBe('voil\u00c3\u00a0');
-  });
-});
-
-describe('decodeFileName', () => {
-  test.each([
-    ['UTF-8 by name', 'encoding="UTF-8"', 'e38386c3a9', '\u30c6\u00e9'],
-    ['UTF-8 without a word', '', 'e38386c3a9', '\u30c6\u00e9'],
-    ['Shift_JIS', 'encoding="Shift_JIS"', '8365835c', '\u30c6\u30bd'],
-    ['GBK', 'encoding="GBK"', 'b2e2', '\u6d4b'],
-    ['windows-1252 where it is not UTF-8', '', 'c9e9', '\u00c9\u00e9'],
-    [
-      'windows-1252 by name, also where it is not latin1',
-      'encoding="windows-1252"',
-      '8092',
-      '\u20ac\u2019',
-    ],
-    ['windows-1252 where it is not what it says', 'encoding="UTF-8"', 'e9', '\u00e9'],
-    ['UTF-8 where the encoding is not known', 'encoding="klingon"', 'c3a9', '\u00e9'],
-  ])('reads %s', (_name, line, hex, expected) => {
-    const name = `${Buffer.from(hex, 'hex').toString('latin1')}.vmdk`;
-    expect(decodeFileName(name, parse(line))).toBe(`${expected}.vmdk`);
   });
 });
 

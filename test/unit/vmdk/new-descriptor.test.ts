@@ -1,9 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import {
-  decodeFileName,
-  looksLikeDescriptor,
-  parseDescriptor,
-} from '../../../src/vmdk/descriptor.js';
+import { looksLikeDescriptor, parseDescriptor } from '../../../src/vmdk/descriptor.js';
+import { decodeFileName } from '../../../src/vmdk/file-names.js';
 import {
   DESCRIPTOR_SECTORS,
   formatNewDescriptor,

@@ -1,0 +1,48 @@
+/**
+ * The names of files in a descriptor. They are bytes in the encoding that its `encoding` line names, as
+ * VMware, VirtualBox and Windows name encodings. The line can be wrong: a descriptor that was edited
+ * or generated often has bytes of another encoding, so a name can have several readings.
+ */
+import { createRequire } from 'node:module';
+import type * as IconvLite from 'iconv-lite';
+import type { Descriptor } from './descriptor.js';
+
+const ASCII = /^[\0-\x7f]*$/;
+const REPLACEMENT = '\ufffd';
+
+/** Text in these would not have been read as lines of bytes. */
+const WIDE = /^utf-?(?:16|32)/i;
+
+let iconv: typeof IconvLite | undefined;
+
+/**
+ * What the name `name` (one character for each byte) may be, the likeliest first: in the encoding of
+ * the descriptor, in UTF-8, in windows-1252.
+ */
+export function decodeFileNames(
+  name: string,
+  { entries }: Descriptor,
+): readonly [string, ...string[]] {
+  if (ASCII.test(name)) return [name];
+  const bytes = Buffer.from(name, 'latin1');
+  const labels = [entries.get('encoding')?.value ?? '', 'utf-8', 'windows-1252'];
+  const readings = labels.flatMap((label) => decode(bytes, label) ?? []);
+  const [first = name, ...others] = new Set(readings);
+  return [first, ...others];
+}
+
+/** The likeliest reading of a name. */
+export function decodeFileName(name: string, descriptor: Descriptor): string {
+  return decodeFileNames(name, descriptor)[0];
+}
+
+/** Undefined where the encoding is not known, or the bytes are no text in it. */
+function decode(bytes: Buffer, label: string): string | undefined {
+  // Few images need it, and loading it takes a moment.
+  iconv ??= createRequire(import.meta.url)('iconv-lite') as typeof IconvLite;
+  if (label === '' || WIDE.test(label) || !iconv.encodingExists(label)) return undefined;
+  const text = iconv.decode(bytes, label, { stripBOM: false });
+  if (text.includes(REPLACEMENT)) return undefined;
+  // Some encodings read what they do not have as something else.
+  return iconv.encode(text, label).equals(bytes) ? text : undefined;
+}
