@@ -3,7 +3,7 @@
  * is known of it: where it belongs, how long it may be; and it has to inflate to its size.
  */
 import { inflateSync } from 'node:zlib';
-import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
+import { SECTOR_BYTES } from '../vmdk/limits.js';
 import { decodeGrainLead, LEAD_BYTES_MAX } from '../vmdk/stream-marker.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { HostFile } from './host-file.js';
@@ -28,13 +28,12 @@ export interface CompressedFacts {
 const COMPRESSED_MAX = 2;
 
 /** Memory for a compressed grain with what leads it; one for each thread. */
-let compressed: Buffer | undefined;
+let compressed = Buffer.alloc(0);
 
-/** That memory, made with the first stream that a thread reads. */
-function compressedBuffer(): Buffer {
-  compressed ??= Buffer.alloc(
-    COMPRESSED_MAX * GRAIN_SECTORS_MAX * SECTOR_BYTES + SECTOR_BYTES + LEAD_BYTES_MAX,
-  );
+/** That memory, for grains of `grainBytes`: made when a thread first reads such a stream. */
+function compressedBuffer(grainBytes: number): Buffer {
+  const length = compressedMax(grainBytes) + LEAD_BYTES_MAX;
+  if (compressed.length < length) compressed = Buffer.alloc(length);
   return compressed;
 }
 
@@ -78,7 +77,7 @@ export class CompressedGrains {
     const { fileLength, grainBytes, hasMarkers } = this.#facts;
     const there = fileLength - place;
     if (there < LEAD_BYTES_MAX) throw this.#bad(grain, place, 'is cut off by the end of the file');
-    const bytes = compressedBuffer();
+    const bytes = compressedBuffer(grainBytes);
     // Most grains are there with the first read, and little else.
     const guess = Math.min(likelyBytes, there);
     this.#file.read(bytes, 0, guess, place);

@@ -13,13 +13,12 @@
 import { alignDown } from '../binary/alignment.js';
 import { isZero } from '../binary/zeros.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
-import { GRAIN_SECTORS_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
 import type { AllocationMark } from './grain-allocator.js';
 import type { SparseParts } from './sparse-parts.js';
 import { entryFor } from './table-codec.js';
 
 /** What lies beneath a part of a grain, on its way around the user's bytes; one for each thread. */
-const FILL = new Uint8Array(GRAIN_SECTORS_MAX * SECTOR_BYTES);
+const FILL = new Uint8Array(1024 * 1024);
 
 export class NewGrains {
   readonly #parts: SparseParts;
@@ -214,11 +213,16 @@ export class NewGrains {
     const isSpaceFresh = this.#parts.isSpaceFresh && !allocator.hasLeftovers(place);
     const isHole = tables.lookup(grain) !== GTE_UNALLOCATED || beneath.isHole(from, length);
     if (isHole && isSpaceFresh) return;
-    if (isHole) FILL.fill(0, 0, length);
-    else beneath.read(FILL, 0, length, from);
-    if (isSpaceFresh && isZero(FILL, 0, length)) return;
-    file.write(FILL, 0, length, place);
-    if (!isHole) state.counters.add('copyFills');
+    let isWritten = false;
+    for (let done = 0; done < length; done += FILL.length) {
+      const count = Math.min(FILL.length, length - done);
+      if (isHole) FILL.fill(0, 0, count);
+      else beneath.read(FILL, 0, count, from + done);
+      if (isSpaceFresh && isZero(FILL, 0, count)) continue;
+      file.write(FILL, 0, count, place + done);
+      isWritten = true;
+    }
+    if (isWritten && !isHole) state.counters.add('copyFills');
   }
 
   /**

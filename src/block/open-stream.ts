@@ -4,7 +4,8 @@
  * begins inside the file; whether it can be inflated shows when it is read.
  */
 import { tableBytes, tableCount } from '../vmdk/layout.js';
-import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { SECTOR_BYTES, STREAM_GRAIN_SECTORS_MAX } from '../vmdk/limits.js';
+import { VmdkError } from '../vmdk/vmdk-error.js';
 import type { SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { checkTables, sectorTables } from './check-tables.js';
 import { assertCovered, type CheckedExtent, type ExtentPlace } from './checked-extent.js';
@@ -27,6 +28,7 @@ export function checkStream(
   place: ExtentPlace,
 ): CheckedExtent {
   const header = streamHeader(file, front);
+  assertInflatable(file, header);
   const { grainBytes, tableEntries } = header;
   assertCovered(file, header.capacity, grainBytes, place.size);
   const count = tableCount(header);
@@ -65,6 +67,16 @@ export function checkStream(
       id,
     }),
   };
+}
+
+function assertInflatable(file: OpenedFile, { grainBytes }: SparseHeader): void {
+  const limit = STREAM_GRAIN_SECTORS_MAX * SECTOR_BYTES;
+  if (grainBytes <= limit) return;
+  throw new VmdkError(
+    'VMDK_UNSUPPORTED',
+    file.path,
+    `its compressed grains are of ${grainBytes} bytes (at most ${limit} can be read); qemu-img convert makes an image with smaller ones`,
+  );
 }
 
 /**

@@ -6,8 +6,11 @@ export const SECTOR_BYTES = 512;
 /** Smallest grain: one sector (COWD deltas use it). Hosted images in the wild have 8 or more. */
 export const GRAIN_SECTORS_MIN = 1;
 
-/** Largest grain accepted: 1 MiB. VMware writes 128 sectors; a fill buffer must hold one grain. */
-export const GRAIN_SECTORS_MAX = 2048;
+/** Largest grain accepted: 1 GiB, as QEMU does. VMware writes 128 sectors. */
+export const GRAIN_SECTORS_MAX = 2 ** 21;
+
+/** Largest compressed grain: 8 MiB. Each thread that reads has memory for three of them. */
+export const STREAM_GRAIN_SECTORS_MAX = 2 ** 14;
 
 /** Fewest entries a grain table may have; with fewer than 128 it does not fill its sector. */
 export const TABLE_ENTRIES_MIN = 1;

@@ -51,8 +51,11 @@ export function isZeroBeneath(
   return true;
 }
 
-/** Copies `length` bytes of a file, at most a piece. */
+/** Copies `length` bytes of a file to a place that they do not reach into. */
 export function copyInFile(file: HostFile, from: number, to: number, length: number): void {
-  file.read(BYTES, 0, length, from);
-  file.write(BYTES, 0, length, to);
+  for (let done = 0; done < length; done += PIECE_BYTES) {
+    const count = Math.min(PIECE_BYTES, length - done);
+    file.read(BYTES, 0, count, from + done);
+    file.write(BYTES, 0, count, to + done);
+  }
 }

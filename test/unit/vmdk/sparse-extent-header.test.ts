@@ -138,7 +138,7 @@ describe('decodeSparseHeader', () => {
     ['2^64 - 1 sectors', [12, 8, 2n ** 64n - 1n], 'VMDK_BAD_CAPACITY', 'is out of range'],
     ['grain size 0', [20, 8, 0], 'VMDK_BAD_GRAIN_SIZE', 'grain size 0 sectors'],
     ['grain size 3', [20, 8, 3], 'VMDK_BAD_GRAIN_SIZE', 'grain size 3 sectors'],
-    ['grain size 4096', [20, 8, 4096], 'VMDK_BAD_GRAIN_SIZE', 'grain size 4096 sectors'],
+    ['grain size 2^22', [20, 8, 2 ** 22], 'VMDK_BAD_GRAIN_SIZE', 'grain size 4194304 sectors'],
     ['grain size 2^32 + 128', [20, 8, 2 ** 32 + 128], 'VMDK_BAD_GRAIN_SIZE', '4294967424 sectors'],
     ['tables of 0', [44, 4, 0], 'VMDK_BAD_TABLE_SIZE', '0 entries'],
     ['tables of 96', [44, 4, 96], 'VMDK_BAD_TABLE_SIZE', '96 entries'],
