@@ -40,12 +40,18 @@ export function lookAtImage<T, R>(
   }
 }
 
+/** What a change that is half done can look like. */
+function looksDamaged(error: unknown): error is VmdkError {
+  if (!(error instanceof VmdkError)) return false;
+  return error.code === 'VMDK_TRUNCATED' || error.code.startsWith('VMDK_BAD_');
+}
+
 function untilSound<T>(look: () => T): T {
   for (let attempt = 1; ; attempt++) {
     try {
       return look();
     } catch (error) {
-      if (!(error instanceof VmdkError) || !isBeingWritten(error.file)) throw error;
+      if (!looksDamaged(error) || !isBeingWritten(error.file)) throw error;
       if (attempt === ATTEMPTS) throw halfWritten(error);
     }
   }

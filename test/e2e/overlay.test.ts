@@ -168,9 +168,10 @@ describe.skipIf(loopNeeds)('an overlay makes writable', () => {
     const away = join(host, 'disk.vmdk');
     const mountpoint = join(place, 'mnt');
     mkdirSync(mountpoint);
-    const refused = await vmdkfs('mount', away, mountpoint);
-    expect(refused).toMatchObject({ code: 4, stdout: '' });
-    expect(refused.stderr).toMatch(/may not be written/);
+    const plain = await vmdkfs('mount', away, mountpoint);
+    expect(plain.code).toBe(0);
+    expect(plain.stderr).toContain('its file system on the host is read-only; opened read-only');
+    await check(process.execPath, CLI, 'unmount', mountpoint);
     const before = hashes([away]);
     for (const args of [['--overlay', join(place, 'overlay.vmdk')], ['--snapshot']]) {
       const { disk, unmount } = await mountImage(away, ...args);
