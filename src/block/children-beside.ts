@@ -2,54 +2,17 @@
  * Children of an image that is about to be written, as far as they lie beside it. A child shows its
  * parent wherever it holds nothing itself, and is refused once its parent has changed; who writes to
  * a base has mostly taken it for the newest state.
- *
- * It is a help, not a promise: a bounded number of regular files is read from their beginning, for a
- * bounded time, none of them is locked, and what cannot be read is passed over.
  */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  opendirSync,
-  openSync,
-  readSync,
-  realpathSync,
-  statSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
-import {
-  decodeFileName,
-  looksLikeDescriptor,
-  parseDescriptor,
-  type Descriptor,
-} from '../vmdk/descriptor.js';
-import { SECTOR_BYTES } from '../vmdk/limits.js';
-import {
-  decodeSparseHeader,
-  SPARSE_MAGICNUMBER,
-  SPARSE_MAGICNUMBER_INCOMPLETE,
-} from '../vmdk/sparse-extent-header.js';
+import { statSync } from 'node:fs';
+import { decodeFileName, type Descriptor } from '../vmdk/descriptor.js';
+import { imagesBeside } from './images-beside.js';
 import { HostSource } from './file-source.js';
 import { cidMismatch } from './find-parent.js';
 import { OpenedFiles } from './opened-files.js';
 import { policyOf } from './open-policy.js';
 
-/** Regular files that are looked at. */
-const FILES_MAX = 1000;
-
-/** Names that are read of a folder. */
-const NAMES_MAX = 10_000;
-
-/** Bytes of a file that are looked at, and those that show whether it may be an image at all. */
-const HEAD_BYTES = 64 * 1024;
-const FIRST_BYTES = 4 * 1024;
-
 /** Children that are named. */
 const SHOWN_MAX = 3;
-
-/** How long all of it may take, milliseconds: storage may be slow. */
-const LOOK_MS = 1000;
 
 /** An image file that is open. */
 export interface ImageFile {
@@ -65,11 +28,10 @@ export interface ImageFile {
  * @param except the identity of a file that does not count
  */
 export function childrenBeside(image: ImageFile, except?: string): string[] {
-  const end = performance.now() + LOOK_MS;
+  const passed = [image.identity, ...(except === undefined ? [] : [except])];
   const children: string[] = [];
-  for (const path of filesBeside(image.path)) {
-    if (performance.now() > end) break;
-    if (isChild(path, image, except)) children.push(path);
+  for (const { descriptor, path } of imagesBeside(image.path, passed)) {
+    if (isChild(path, image, descriptor)) children.push(path);
   }
   return children;
 }
@@ -90,47 +52,11 @@ export function describeChildren(children: readonly string[], isOther = false): 
   return `has ${children.length}${isOther ? ' other' : ''} children, ${shown.join(', ')} and ${last}, that no longer fit`;
 }
 
-/** Regular files in the folders of `path`, those first that are called as images are. */
-function filesBeside(path: string): string[] {
-  const folders = new Map<string, string>();
-  const images: string[] = [];
-  const others: string[] = [];
+function isChild(path: string, image: ImageFile, descriptor: Descriptor): boolean {
   try {
-    folders.set(dirname(realpathSync(path)), dirname(realpathSync(path)));
-    folders.set(realpathSync(dirname(path)), dirname(path));
-    for (const folder of folders.values()) {
-      for (const name of fileNamesIn(folder)) {
-        (name.endsWith('.vmdk') ? images : others).push(join(folder, name));
-      }
-    }
+    return leadsTo(image, path, descriptor);
   } catch {
-    // Not ours to list; what was found is looked at.
-  }
-  return [...images, ...others].slice(0, FILES_MAX);
-}
-
-function* fileNamesIn(folder: string): Generator<string> {
-  const entries = opendirSync(folder, { bufferSize: FILES_MAX });
-  try {
-    for (let count = 0; count < NAMES_MAX; count++) {
-      const entry = entries.readSync();
-      if (entry === null) return;
-      if (entry.isFile()) yield entry.name;
-    }
-  } finally {
-    entries.closeSync();
-  }
-}
-
-function isChild(path: string, image: ImageFile, except: string | undefined): boolean {
-  try {
-    const stats = lstatSync(path);
-    const identity = `${stats.dev}:${stats.ino}`;
-    if (!stats.isFile() || identity === image.identity || identity === except) return false;
-    const descriptor = descriptorOf(path);
-    return descriptor !== undefined && leadsTo(image, path, descriptor);
-  } catch {
-    return false; // gone, not ours to read, or no image
+    return false; // gone, or not ours to follow
   }
 }
 
@@ -144,47 +70,4 @@ function leadsTo(image: ImageFile, path: string, descriptor: Descriptor): boolea
   if (parent === undefined) return false;
   const { dev, ino } = statSync(parent.path);
   return `${dev}:${ino}` === image.identity;
-}
-
-/**
- * The descriptor in the beginning of a file; undefined where there is none. The file is not locked,
- * and a FIFO that has taken its place does not hang us.
- */
-function descriptorOf(path: string): Descriptor | undefined {
-  const { O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
-  const fd = openSync(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
-  try {
-    const stats = fstatSync(fd);
-    if (!stats.isFile()) return undefined;
-    const first = readBytes(fd, 0, FIRST_BYTES);
-    const magic = first.length >= SECTOR_BYTES ? first.readUInt32LE(0) : 0;
-    if (magic === SPARSE_MAGICNUMBER || magic === SPARSE_MAGICNUMBER_INCOMPLETE) {
-      const header = decodeSparseHeader(first.subarray(0, SECTOR_BYTES), path);
-      return parseStart(fd, header.descriptorOffset, header.descriptorBytes, path);
-    }
-    if (!looksLikeDescriptor(first.toString('latin1'))) return undefined;
-    return parseStart(fd, 0, stats.size, path);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Parses as much of a descriptor as lies in the beginning of its file; the names stand first. */
-function parseStart(fd: number, offset: number, length: number, path: string): Descriptor {
-  const there = Math.max(0, Math.min(length, HEAD_BYTES - offset));
-  const text = readBytes(fd, offset, there).toString('latin1');
-  // A line that is cut off is none.
-  const end = there < length ? text.lastIndexOf('\n') + 1 : text.length;
-  return parseDescriptor(text.slice(0, end), path);
-}
-
-function readBytes(fd: number, position: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  let done = 0;
-  while (done < length) {
-    const count = readSync(fd, bytes, done, length - done, position + done);
-    if (count === 0) break;
-    done += count;
-  }
-  return bytes.subarray(0, done);
 }
