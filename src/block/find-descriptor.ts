@@ -109,8 +109,8 @@ const SPLIT_EXTENT = 'one extent of a split disk';
 
 /** QEMU leaves room for a descriptor in each extent of a split disk, and writes none. */
 function noText(file: OpenedFile, header: SparseHeader, isBlank: boolean): NoDescriptorError {
-  const { capacity, descriptorBytes, descriptorOffset } = header;
-  if (isBlank && descriptorBytes > 0) {
+  const { capacity, descriptorOffset } = header;
+  if (isBlank) {
     return new NoDescriptorError(
       'VMDK_NO_DESCRIPTOR',
       file.path,

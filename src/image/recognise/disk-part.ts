@@ -68,8 +68,13 @@ export function describeStray(path: string, extent: BareExtent | undefined): str
   if (image !== undefined && existsSync(image)) {
     return `is ${what}; open the disk by its descriptor file, ${image}`;
   }
-  const line = extent?.capacity === undefined ? undefined : extentLine(path, extent.capacity);
-  const rescue = line === undefined ? '' : `, or write a new descriptor file with the line ${line}`;
+  const capacity = extent?.capacity ?? 0;
+  const line = capacity === 0 ? undefined : extentLine(path, capacity);
+  // What a snapshot does not hold would read as zeros.
+  const rescue =
+    line === undefined
+      ? ''
+      : `, or unless it is a snapshot write a new descriptor file with the line ${line}`;
   if (image !== undefined) {
     return `is ${what}; put its descriptor file, ${image}, beside it and open that${rescue}`;
   }
@@ -88,7 +93,7 @@ export function describeLostExtents(path: string): string {
   const isSparse = head.length >= SECTOR_BYTES && head.readUInt32LE() === SPARSE_MAGICNUMBER;
   if (isSparse) {
     const { capacity } = decodeSparseHeader(head.subarray(0, SECTOR_BYTES), path);
-    return `its own descriptor names no extent; a separate descriptor file with the line ${extentLine(path, capacity)} opens it`;
+    return `its own descriptor names no extent; a separate descriptor file with its other lines and the line ${extentLine(path, capacity)} opens it`;
   }
   const stem = path.replace(/\.vmdk$/i, '');
   const parts = ['flat', 'f001', 's001', 'delta', 'sesparse'].map((part) => `${stem}-${part}.vmdk`);
