@@ -43,7 +43,7 @@ const FILES: readonly [name: string, bytes: Uint8Array | string, reason: string]
   [
     'vm-ctk.vmdk',
     TRACKING,
-    'is a change tracking file, which notes what of a disk has changed, and holds no disk; open the disk instead',
+    'is a change tracking file, which notes what of a disk has changed, and holds no disk; use the disk instead',
   ],
   ['empty.vmdk', '', 'is empty; copy or download it again'],
 ];
@@ -93,7 +93,7 @@ describe('info, mount, convert and check', () => {
     expect(await outcomesOf(file)).toEqual({
       info: said,
       mount: said,
-      convert: refused(file, `${reason}${RAW}`),
+      convert: refused(file, bytes === '' ? reason : `${reason}${RAW}`),
       check: said,
     });
     expect(existsSync(out)).toBe(false);

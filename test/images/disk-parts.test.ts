@@ -76,7 +76,7 @@ describe('an extent beside the descriptor that names it', () => {
   ])('of %s leads to it', (subformat, extent, isChild) => {
     const path = make(subformat, 'vm.vmdk', isChild ? image : undefined);
     expect(said(join(folder, extent))).toBe(
-      `holds the data of the disk ${path}; open that file instead`,
+      `holds the data of the disk ${path}; use that file instead`,
     );
   });
 
@@ -84,7 +84,7 @@ describe('an extent beside the descriptor that names it', () => {
     writeDescriptor(image, ['RW 8 FLAT "a.raw" 0', 'RW 8 ZERO', 'RW 8 FLAT "dir\\b.raw" 0']);
     for (const name of ['a.raw', 'b.raw']) writeFileSync(join(folder, name), Buffer.alloc(4096));
     expect(said(join(folder, 'b.raw'))).toBe(
-      `is part 2 of 2 of the disk ${image}; open that file instead`,
+      `is part 2 of 2 of the disk ${image}; use that file instead`,
     );
   });
 
@@ -101,7 +101,7 @@ describe('an extent beside the descriptor that names it', () => {
     mkdirSync(join(folder, 'links'));
     const link = join(folder, 'links', 'a.vmdk');
     symlinkSync(join(folder, 'vm-flat.vmdk'), link);
-    expect(said(link)).toBe(`holds the data of the disk ${path}; open that file instead`);
+    expect(said(link)).toBe(`holds the data of the disk ${path}; use that file instead`);
   });
 
   test('made by qemu-img has room for a descriptor and none in it', async () => {
@@ -111,7 +111,7 @@ describe('an extent beside the descriptor that names it', () => {
       ...[path, '5G'],
     );
     expect(said(join(folder, 'q-s002.vmdk'))).toBe(
-      `is part 2 of 3 of the disk ${path}; open that file instead`,
+      `is part 2 of 3 of the disk ${path}; use that file instead`,
     );
     // In an archive the extents are no disks.
     const names = ['q.vmdk', 'q-s001.vmdk', 'q-s002.vmdk', 'q-s003.vmdk'];
@@ -182,7 +182,7 @@ describe('a sparse image without its own descriptor', () => {
     const rescue = join(folder, 'rescue.vmdk');
     writeDescriptor(rescue, [line!]);
     expect(contentOf(rescue).equals(before)).toBe(true);
-    expect(said(image)).toBe(`holds the data of the disk ${rescue}; open that file instead`);
+    expect(said(image)).toBe(`holds the data of the disk ${rescue}; use that file instead`);
   });
 
   test('that lost only its extent line is opened by the line that is named', () => {
@@ -225,12 +225,12 @@ describe('a descriptor', () => {
 test('a change tracking file leads to the disk that names it, or is called like it', () => {
   const tracker = join(folder, 'vm-ctk.vmdk');
   writeFileSync(tracker, Buffer.alloc(4096, 1));
-  expect(said(tracker)).toMatch(/holds no disk; open the disk instead$/);
+  expect(said(tracker)).toMatch(/holds no disk; use the disk instead$/);
   const path = make('vmfs');
-  expect(said(tracker)).toContain(`open ${path} instead`);
+  expect(said(tracker)).toContain(`use ${path} instead`);
   const other = make('vmfs', 'other.vmdk');
   writeFileSync(other, `${readFileSync(other, 'latin1')}\nchangeTrackPath="vm-ctk.vmdk"\n`);
-  expect(said(tracker)).toContain(`open ${other} instead`);
+  expect(said(tracker)).toContain(`use ${other} instead`);
 });
 
 test('an extent that is another file is said to be that, not to be opened by what is open', () => {

@@ -71,10 +71,10 @@ function openPlain(path: string, options: SourceOptions): SourceDisk {
   const files = new OpenedFiles(options.lock ? new FileLocks(notices) : undefined);
   try {
     const file = files.open(path, options.permissions.allowDevices === true);
-    if (options.form === 'any') notices.push(plainNotice(file));
     if (file.length === 0) {
-      throw new VmdkError('VMDK_TRUNCATED', path, 'is empty; a disk has at least one byte');
+      throw new VmdkError('VMDK_TRUNCATED', path, 'is empty; copy or download it again');
     }
+    if (options.form === 'any') notices.push(plainNotice(file));
     const image = plainImage(file, true);
     return { image, device: attachImage(image), adapter: ADAPTER_DEFAULT, notices };
   } catch (error) {

@@ -40,7 +40,7 @@ export function findDisk(path: string): DiskPart | undefined {
 /** Says of a file that is an extent what it is, and what to open. */
 export function describePart({ count, image, number }: DiskPart): string {
   const what = count === 1 ? 'holds the data' : `is part ${number} of ${count}`;
-  return `${what} of the disk ${image}; open that file instead`;
+  return `${what} of the disk ${image}; use that file instead`;
 }
 
 /** Says of a change tracking file what it is, and what to open. */
@@ -54,7 +54,7 @@ export function describeTracking(path: string): string {
       : undefined;
   });
   const disk = tracked ?? stemBeside(path).find((each) => existsSync(each)) ?? 'the disk';
-  return `is a change tracking file, which notes what of a disk has changed, and holds no disk; open ${disk} instead`;
+  return `is a change tracking file, which notes what of a disk has changed, and holds no disk; use ${disk} instead`;
 }
 
 /**

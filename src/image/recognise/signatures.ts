@@ -9,6 +9,9 @@ interface Signature extends Finding {
 }
 
 const QEMU = 'make a VMDK of it with qemu-img convert -O vmdk';
+/** QEMU takes a VHD of fixed size for a plain disk, and knows a DMG by its name, unless told. */
+const QEMU_VHD = 'make a VMDK of it with qemu-img convert -f vpc -O vmdk';
+const QEMU_DMG = 'make a VMDK of it with qemu-img convert -f dmg -O vmdk';
 const NO_IMAGE = 'give the disk image instead';
 
 function packed(bytes: string, what: string, program: string): Signature {
@@ -51,15 +54,15 @@ const IMAGES: readonly Signature[] = [
   image(0, 'QFI\xfb', 'a QCOW2 image (QEMU)'),
   image(0, 'QED\0', 'a QED image (QEMU)'),
   image(0, 'vhdxfile', 'a VHDX image (Hyper-V)'),
-  image(0, 'conectix', 'a VHD image (Virtual PC)'),
-  image(-512, 'conectix', 'a VHD image (Virtual PC)'),
-  image(-511, 'conectix', 'a VHD image (Virtual PC)'),
+  image(0, 'conectix', 'a VHD image (Virtual PC)', QEMU_VHD),
+  image(-512, 'conectix', 'a VHD image (Virtual PC)', QEMU_VHD),
+  image(-511, 'conectix', 'a VHD image (Virtual PC)', QEMU_VHD),
   image(64, '\x7f\x10\xda\xbe', 'a VDI image (VirtualBox)'),
   image(0, '<<< ', 'a VDI image (VirtualBox)'),
   image(0, 'WithoutFreeSpace', 'a Parallels image'),
   image(0, 'WithouFreSpacExt', 'a Parallels image'),
   image(0, 'Bochs Virtual HD Image', 'a Bochs image'),
-  image(-512, 'koly\0\0\0\x04', 'an Apple disk image (DMG)'),
+  image(-512, 'koly\0\0\0\x04', 'an Apple disk image (DMG)', QEMU_DMG),
   image(0, 'encrcdsa', 'an encrypted Apple disk image (DMG)', 'decrypt it on a Mac first'),
   image(0, 'EVF\t\r\n\xff\0', 'an EnCase image (E01)', 'read it with ewfmount or ewfexport first'),
   image(0, 'EVF2\r\n\x81\0', 'an EnCase image (Ex01)', 'read it with ewfmount or ewfexport first'),
