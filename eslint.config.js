@@ -8,9 +8,10 @@ const imports = {
   block: ['binary', 'vmdk', 'os'],
   fuse: ['binary', 'os'],
   volumes: ['binary', 'block'],
+  image: ['binary', 'vmdk', 'os', 'block'],
   fs: ['binary', 'os', 'block', 'volumes', 'fuse'],
-  mount: ['binary', 'vmdk', 'os', 'block', 'fuse', 'volumes', 'fs'],
-  cli: ['binary', 'vmdk', 'os', 'block', 'fuse', 'volumes', 'fs', 'mount'],
+  mount: ['binary', 'vmdk', 'os', 'block', 'image', 'fuse', 'volumes', 'fs'],
+  cli: ['binary', 'vmdk', 'os', 'block', 'image', 'fuse', 'volumes', 'fs', 'mount'],
 };
 
 /** Folders that are pure: bytes and text in, facts out. */

@@ -6,6 +6,7 @@ import type { BlockDevice } from './block/block-device.js';
 import { createImage as create } from './block/create-image.js';
 import { GuardedDevice } from './block/guarded-device.js';
 import { listDisks as list, openImage as open } from './block/open-image.js';
+import { explainedError } from './image/recognise/explained-error.js';
 import { ADAPTER_DEFAULT, ADAPTERS, type Adapter } from './vmdk/disk-geometry.js';
 import { SUBFORMAT_DEFAULT, SUBFORMATS, type Subformat } from './vmdk/subformat.js';
 
@@ -99,7 +100,7 @@ export function openImage(path: string, options: OpenOptions = {}): ImageDevice 
   assertOptions('openImage', options, OPEN_OPTIONS);
   const { disk, dropChangeTracking = false, lock = true, readOnly = true } = options;
   const permissions = { ...permissionsOf(options), dropChangeTracking };
-  const { device, notices } = open(path, { ...permissions, disk, lock, readOnly });
+  const { device, notices } = explained(() => open(path, { ...permissions, disk, lock, readOnly }));
   return Object.assign(new GuardedDevice(device), { notices });
 }
 
@@ -123,7 +124,9 @@ export function createImage(path: string, options: CreateOptions): number {
   assertOneOf(path, 'subformat', subformat, SUBFORMATS);
   assertOneOf(path, 'adapter', adapter, ADAPTERS);
   const allowed = permissionsOf(permissions);
-  return create(path, { backing, size, subformat, adapter, permissions: allowed, lock });
+  return explained(() =>
+    create(path, { backing, size, subformat, adapter, permissions: allowed, lock }),
+  );
 }
 
 /**
@@ -133,6 +136,15 @@ export function createImage(path: string, options: CreateOptions): number {
  */
 export function listDisks(path: string): readonly string[] | undefined {
   return list(path);
+}
+
+/** Does `work`; what it says of a file that is no image says what that is. */
+function explained<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw explainedError(error);
+  }
 }
 
 /** Nothing else: what is not an option of ours is not passed on either. */

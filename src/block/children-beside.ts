@@ -2,25 +2,18 @@
  * Children of an image that is about to be written, as far as they lie beside it. A child shows its
  * parent wherever it holds nothing itself, and is refused once its parent has changed; who writes to
  * a base has mostly taken it for the newest state.
- *
- * It is a help, not a promise: a bounded number of regular files is read from their beginning, for a
- * bounded time, none of them is locked, and what cannot be read is passed over.
  */
-import { lstatSync, realpathSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { statSync } from 'node:fs';
 import type { Descriptor } from '../vmdk/descriptor.js';
 import { decodeFileNames } from '../vmdk/file-names.js';
 import { findFirst, HostSource } from './file-source.js';
 import { cidMismatch } from './find-parent.js';
-import { descriptorOf, fileNamesIn, FILES_MAX } from './images-beside.js';
+import { imagesBeside } from './images-beside.js';
 import { OpenedFiles } from './opened-files.js';
 import { policyOf } from './open-policy.js';
 
 /** Children that are named. */
 const SHOWN_MAX = 3;
-
-/** How long all of it may take, milliseconds: storage may be slow. */
-const LOOK_MS = 1000;
 
 /** An image file that is open. */
 export interface ImageFile {
@@ -36,11 +29,10 @@ export interface ImageFile {
  * @param except the identity of a file that does not count
  */
 export function childrenBeside(image: ImageFile, except?: string): string[] {
-  const end = performance.now() + LOOK_MS;
+  const passed = [image.identity, ...(except === undefined ? [] : [except])];
   const children: string[] = [];
-  for (const path of filesBeside(image.path)) {
-    if (performance.now() > end) break;
-    if (isChild(path, image, except)) children.push(path);
+  for (const { descriptor, path } of imagesBeside(image.path, passed)) {
+    if (isChild(path, image, descriptor)) children.push(path);
   }
   return children;
 }
@@ -61,34 +53,11 @@ export function describeChildren(children: readonly string[], isOther = false): 
   return `has ${children.length}${isOther ? ' other' : ''} children, ${shown.join(', ')} and ${last}, that no longer fit`;
 }
 
-/** Regular files in the folders of `path`, those first that are called as images are. */
-function filesBeside(path: string): string[] {
-  const folders = new Map<string, string>();
-  const images: string[] = [];
-  const others: string[] = [];
+function isChild(path: string, image: ImageFile, descriptor: Descriptor): boolean {
   try {
-    folders.set(dirname(realpathSync(path)), dirname(realpathSync(path)));
-    folders.set(realpathSync(dirname(path)), dirname(path));
-    for (const folder of folders.values()) {
-      for (const name of fileNamesIn(folder)) {
-        (name.endsWith('.vmdk') ? images : others).push(join(folder, name));
-      }
-    }
+    return leadsTo(image, path, descriptor);
   } catch {
-    // Not ours to list; what was found is looked at.
-  }
-  return [...images, ...others].slice(0, FILES_MAX);
-}
-
-function isChild(path: string, image: ImageFile, except: string | undefined): boolean {
-  try {
-    const stats = lstatSync(path);
-    const identity = `${stats.dev}:${stats.ino}`;
-    if (!stats.isFile() || identity === image.identity || identity === except) return false;
-    const descriptor = descriptorOf(path);
-    return descriptor !== undefined && leadsTo(image, path, descriptor);
-  } catch {
-    return false; // gone, not ours to read, or no image
+    return false; // gone, or not ours to follow
   }
 }
 

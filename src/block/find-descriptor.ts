@@ -2,6 +2,7 @@
  * From a file to its descriptor: a sparse file has it inside, otherwise the file is the descriptor.
  * A file that is only an extent is told from one that is no VMDK.
  */
+import { isZero } from '../binary/zeros.js';
 import { looksLikeDescriptor, parseDescriptor, type Descriptor } from '../vmdk/descriptor.js';
 import { DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
 import {
@@ -10,7 +11,7 @@ import {
   SPARSE_MAGICNUMBER_INCOMPLETE,
   type SparseHeader,
 } from '../vmdk/sparse-extent-header.js';
-import { VmdkError } from '../vmdk/vmdk-error.js';
+import { VmdkError, type VmdkErrorCode } from '../vmdk/vmdk-error.js';
 import { HostFile } from './host-file.js';
 import type { OpenedFile } from './opened-files.js';
 
@@ -25,10 +26,32 @@ export interface DescriptorPlace {
   readonly embeddedIn: SparseHeader | undefined;
 }
 
+/** What is known of a file without a descriptor that is one part of a disk. */
+export interface BareExtent {
+  /** With its article: `one extent of a split disk`. */
+  readonly kind: string;
+  /** What its header gives, in bytes; undefined where that is not looked at. */
+  readonly capacity: number | undefined;
+}
+
+/**
+ * A file without a descriptor: it is no VMDK, or one part of a disk. Files beside it may say of
+ * which.
+ */
+export class NoDescriptorError extends VmdkError {
+  /** Undefined where the file says nothing of itself. */
+  readonly extent: BareExtent | undefined;
+
+  constructor(code: VmdkErrorCode, file: string, reason: string, extent?: BareExtent) {
+    super(code, file, reason);
+    this.extent = extent;
+  }
+}
+
 /**
  * Finds the descriptor of an image file.
  *
- * @throws VmdkError where the file is no image, or one that cannot be opened
+ * @throws NoDescriptorError where the file has none; VmdkError for an image that cannot be opened
  */
 export function findDescriptor(file: OpenedFile): DescriptorPlace {
   const head = readBytes(file, 0, Math.min(file.length, SECTOR_BYTES));
@@ -54,10 +77,11 @@ function findEmbedded(file: OpenedFile, head: Buffer): DescriptorPlace {
   }
   const header = decodeSparseHeader(head, file.path);
   if (header.descriptorOffset === 0) {
-    throw new VmdkError(
+    throw new NoDescriptorError(
       'VMDK_NO_DESCRIPTOR',
       file.path,
       'is one extent of a split disk and has no descriptor; open the disk by its descriptor file (NAME.vmdk for NAME-s001.vmdk)',
+      { kind: SPLIT_EXTENT, capacity: header.capacity },
     );
   }
   const end = header.descriptorOffset + header.descriptorBytes;
@@ -68,14 +92,9 @@ function findEmbedded(file: OpenedFile, head: Buffer): DescriptorPlace {
       `its descriptor ends at byte ${end}, but the file has only ${file.length} bytes; it is truncated or corrupt`,
     );
   }
-  const text = readBytes(file, header.descriptorOffset, header.descriptorBytes).toString('latin1');
-  if (!looksLikeDescriptor(text)) {
-    throw new VmdkError(
-      'VMDK_BAD_DESCRIPTOR',
-      file.path,
-      `there is no descriptor at byte ${header.descriptorOffset}; the image is corrupt`,
-    );
-  }
+  const room = readBytes(file, header.descriptorOffset, header.descriptorBytes);
+  const text = room.toString('latin1');
+  if (!looksLikeDescriptor(text)) throw noText(file, header, isZero(room, 0, room.length));
   return {
     file,
     offset: header.descriptorOffset,
@@ -84,6 +103,27 @@ function findEmbedded(file: OpenedFile, head: Buffer): DescriptorPlace {
     // A header without capacity is a wrapper around a descriptor of flat extents.
     embeddedIn: header.capacity === 0 ? undefined : header,
   };
+}
+
+const SPLIT_EXTENT = 'one extent of a split disk';
+
+/** QEMU leaves room for a descriptor in each extent of a split disk, and writes none. */
+function noText(file: OpenedFile, header: SparseHeader, isBlank: boolean): NoDescriptorError {
+  const { capacity, descriptorOffset } = header;
+  if (isBlank) {
+    return new NoDescriptorError(
+      'VMDK_NO_DESCRIPTOR',
+      file.path,
+      'has room for a descriptor, but none in it; if it is one extent of a split disk, open the disk by its descriptor file (NAME.vmdk for NAME-s001.vmdk)',
+      { kind: SPLIT_EXTENT, capacity },
+    );
+  }
+  return new NoDescriptorError(
+    'VMDK_BAD_DESCRIPTOR',
+    file.path,
+    `its own descriptor, at byte ${descriptorOffset}, is damaged; a separate descriptor file that names it can open it`,
+    { kind: 'a sparse image whose own descriptor is damaged', capacity },
+  );
 }
 
 /** Extents that never have a descriptor of their own: how they begin, and how they are called. */
@@ -96,10 +136,11 @@ function assertNoExtent(file: OpenedFile, head: Buffer): void {
   const found = BARE_EXTENTS.find(([magic]) => head.toString('latin1').startsWith(magic));
   if (found === undefined) return;
   const [, kind, name] = found;
-  throw new VmdkError(
+  throw new NoDescriptorError(
     'VMDK_NO_DESCRIPTOR',
     file.path,
     `is the extent of ${kind} and has no descriptor; open the disk by its descriptor file (NAME.vmdk for ${name})`,
+    { kind: `the extent of ${kind}`, capacity: undefined },
   );
 }
 
@@ -110,10 +151,10 @@ export function readBytes(file: OpenedFile, position: number, length: number): B
   return bytes;
 }
 
-function notVmdk(file: OpenedFile): VmdkError {
-  return new VmdkError(
+function notVmdk(file: OpenedFile): NoDescriptorError {
+  return new NoDescriptorError(
     'VMDK_NOT_VMDK',
     file.path,
-    'is not a VMDK (neither a sparse header nor a descriptor found)',
+    'is not a VMDK (neither a sparse header nor a descriptor found); if it is a plain disk, mount it with mount -o loop',
   );
 }

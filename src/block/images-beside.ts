@@ -1,8 +1,20 @@
 /**
- * Looking at the files beside an image: which of them are images, and what their descriptors say. It is
- * a quick look at many files: only the beginning of each is read, and none of them is locked.
+ * The images that lie beside a file, as far as their descriptors tell.
+ *
+ * It is a help, not a promise: a bounded number of regular files is read from their beginning, for a
+ * bounded time, none of them is locked, and what cannot be read is passed over.
  */
-import { closeSync, constants, fstatSync, opendirSync, openSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  opendirSync,
+  openSync,
+  readSync,
+  realpathSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { looksLikeDescriptor, parseDescriptor, type Descriptor } from '../vmdk/descriptor.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import {
@@ -21,6 +33,60 @@ const NAMES_MAX = 10_000;
 const HEAD_BYTES = 64 * 1024;
 const FIRST_BYTES = 4 * 1024;
 
+/** How long all of it may take, milliseconds: storage may be slow. */
+const LOOK_MS = 1000;
+
+/** An image, as the beginning of its file shows it. */
+export interface ImageBeside {
+  readonly path: string;
+  readonly descriptor: Descriptor;
+  /** Whether the descriptor is inside the file of the first extent. */
+  readonly isEmbedded: boolean;
+}
+
+/**
+ * The images in the folder of the name `path` and in that of the file that it leads to.
+ *
+ * @param passed the identities (`DEVICE:INODE`) of files that are passed over
+ */
+export function* imagesBeside(path: string, passed: readonly string[]): Generator<ImageBeside> {
+  const end = performance.now() + LOOK_MS;
+  for (const each of filesBeside(path)) {
+    if (performance.now() > end) return;
+    const image = imageAt(each, passed);
+    if (image !== undefined) yield image;
+  }
+}
+
+function imageAt(path: string, passed: readonly string[]): ImageBeside | undefined {
+  try {
+    const stats = lstatSync(path);
+    if (!stats.isFile() || passed.includes(`${stats.dev}:${stats.ino}`)) return undefined;
+    return readImage(path);
+  } catch {
+    return undefined; // gone, not ours to read, or no image
+  }
+}
+
+/** Regular files in the folders of `path`, those first that are called as images are. */
+function filesBeside(path: string): string[] {
+  const folders = new Map<string, string>();
+  const images: string[] = [];
+  const others: string[] = [];
+  try {
+    folders.set(dirname(realpathSync(path)), dirname(realpathSync(path)));
+    folders.set(realpathSync(dirname(path)), dirname(path));
+    for (const folder of folders.values()) {
+      for (const name of fileNamesIn(folder)) {
+        (name.endsWith('.vmdk') ? images : others).push(join(folder, name));
+      }
+    }
+  } catch {
+    // Not ours to list; what was found is looked at.
+  }
+  return [...images, ...others].slice(0, FILES_MAX);
+}
+
 /** The names of the regular files in a folder; of very many only the first. */
 export function* fileNamesIn(folder: string): Generator<string> {
   const entries = opendirSync(folder, { bufferSize: FILES_MAX });
@@ -36,10 +102,10 @@ export function* fileNamesIn(folder: string): Generator<string> {
 }
 
 /**
- * The descriptor in the beginning of a file; undefined where there is none. The file is not locked,
- * and a FIFO that has taken its place does not hang us.
+ * The image that a file begins with; undefined where there is none. The file is not locked, and a
+ * FIFO that has taken its place does not hang us.
  */
-export function descriptorOf(path: string): Descriptor | undefined {
+export function readImage(path: string): ImageBeside | undefined {
   const { O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
   const fd = openSync(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
   try {
@@ -49,10 +115,12 @@ export function descriptorOf(path: string): Descriptor | undefined {
     const magic = first.length >= SECTOR_BYTES ? first.readUInt32LE(0) : 0;
     if (magic === SPARSE_MAGICNUMBER || magic === SPARSE_MAGICNUMBER_INCOMPLETE) {
       const header = decodeSparseHeader(first.subarray(0, SECTOR_BYTES), path);
-      return parseStart(fd, header.descriptorOffset, header.descriptorBytes, path);
+      const { descriptorBytes, descriptorOffset } = header;
+      const descriptor = parseStart(fd, descriptorOffset, descriptorBytes, path);
+      return { path, descriptor, isEmbedded: header.capacity > 0 };
     }
     if (!looksLikeDescriptor(first.toString('latin1'))) return undefined;
-    return parseStart(fd, 0, stats.size, path);
+    return { path, descriptor: parseStart(fd, 0, stats.size, path), isEmbedded: false };
   } finally {
     closeSync(fd);
   }

@@ -159,6 +159,9 @@ function readOnlyReason(
   return probe === undefined ? undefined : hostReadOnlyReason(probe);
 }
 
+/** What vSAN and virtual volumes call the data of a disk. */
+const OBJECT_NAME = /^[a-z][a-z0-9+.-]*:\/\//i;
+
 /**
  * The file of the extent of `line`, which `source` names with `descriptor`.
  *
@@ -174,6 +177,13 @@ export function findExtentFile(
   if (found !== undefined) return found;
   const [name] = names;
   if (name.startsWith('\\\\.\\')) throw unsupported(source, line, 'a device of a Windows machine');
+  if (OBJECT_NAME.test(name)) {
+    throw new VmdkError(
+      'VMDK_UNSUPPORTED',
+      source.path,
+      `its data is in an object of a datastore, ${name} (descriptor line ${line.lineNumber}), and in no file; have VMware export the disk (vmkfstools -i, or as an OVF)`,
+    );
+  }
   throw new VmdkError(
     'VMDK_MISSING_FILE',
     source.path,

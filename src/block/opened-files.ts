@@ -198,8 +198,17 @@ export function assertKind(stats: Stats, path: string, allowDevices: boolean): v
       'is a block device; if the disk is meant to be on it, allow it with --allow-devices',
     );
   }
-  const found = stats.isDirectory() ? 'a directory' : 'not a regular file';
-  throw new VmdkError('VMDK_NOT_A_FILE', path, `is ${found} (a VMDK file expected)`);
+  throw new VmdkError('VMDK_NOT_A_FILE', path, `is ${kindOf(stats)}`);
+}
+
+/** What a file is that is no file of bytes, and what to do. */
+function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return 'a directory (a VMDK file expected); name the file in it';
+  if (stats.isFIFO()) {
+    return 'a FIFO (named pipe), not a regular file; save what comes out of it as a file first';
+  }
+  const found = stats.isSocket() ? 'a socket' : 'a character device';
+  return `${found}, not a regular file; name a VMDK file instead`;
 }
 
 /** Says of a file that may be read but not written how it can be mounted all the same. */

@@ -7,7 +7,7 @@ import { Header } from 'tar/header';
 import { Pax } from 'tar/pax';
 import { viewOf } from '../binary/struct.js';
 import { looksLikeDescriptor } from '../vmdk/descriptor.js';
-import { SECTOR_BYTES } from '../vmdk/limits.js';
+import { DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
 import { SPARSE_MAGICNUMBER, SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { readBytes } from './find-descriptor.js';
@@ -43,7 +43,10 @@ export class OvaArchive {
     this.#file = file;
     this.#members = members;
     const named = members.filter(({ name }) => /\.vmdk$/i.test(name));
-    const images = named.filter((member) => isImage(file, member));
+    const texts = named.map((member) => textOf(file, member));
+    const images = named.filter(
+      (member, index) => texts[index] !== '' || isSparseImage(file, member, texts),
+    );
     // Where none is one, a damaged disk still gets an error of its own.
     this.#disks = images.length > 0 ? images : named;
     this.disks = this.#disks.map(({ name }) => name);
@@ -126,12 +129,29 @@ export class OvaArchive {
   }
 }
 
-/** Whether a member is the file of a disk, and not an extent that another member names. */
-function isImage(file: OpenedFile, { length, offset }: Member): boolean {
-  const head = readBytes(file, offset, SECTOR_BYTES).subarray(0, length);
-  const isSparse = length >= SECTOR_BYTES && head.readUInt32LE() === SPARSE_MAGICNUMBER;
-  if (!isSparse) return looksLikeDescriptor(head.toString('latin1'));
-  return SparseExtentHeader.descriptorOffset.get(viewOf(head), 0) !== 0;
+/** The text of a member that is a descriptor; empty for another. */
+function textOf(file: OpenedFile, { length, offset }: Member): string {
+  const head = readBytes(file, offset, Math.min(length, SECTOR_BYTES)).toString('latin1');
+  if (!looksLikeDescriptor(head)) return '';
+  return readBytes(file, offset, Math.min(length, DESCRIPTOR_BYTES_MAX)).toString('latin1');
+}
+
+/** Whether a member is the sparse file of a disk, and not an extent that one of `descriptors` names. */
+function isSparseImage(
+  file: OpenedFile,
+  { length, name, offset }: Member,
+  descriptors: readonly string[],
+): boolean {
+  if (length < SECTOR_BYTES) return false;
+  const head = readBytes(file, offset, SECTOR_BYTES);
+  if (head.readUInt32LE() !== SPARSE_MAGICNUMBER) return false;
+  const descriptorOffset = SparseExtentHeader.descriptorOffset.get(viewOf(head), 0) * SECTOR_BYTES;
+  if (descriptorOffset === 0 || descriptorOffset + SECTOR_BYTES > length) {
+    return descriptorOffset !== 0;
+  }
+  // QEMU leaves room for a descriptor in each extent of a split disk, and writes none.
+  if (readBytes(file, offset + descriptorOffset, 1)[0] !== 0) return true;
+  return !descriptors.some((text) => text.includes(`"${posix.basename(name)}"`));
 }
 
 /** A header whose checksum is right; undefined where it is not, or has numbers that cannot be. */

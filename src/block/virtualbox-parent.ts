@@ -7,7 +7,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { descriptorOf, fileNamesIn, FILES_MAX } from './images-beside.js';
+import { fileNamesIn, FILES_MAX, readImage } from './images-beside.js';
 import type { FileSource } from './file-source.js';
 
 /** An image with a parent that only a UUID names. */
@@ -64,7 +64,7 @@ function filesIn(folder: string, uuid: string): string[] {
 
 function hasUuid(path: string, uuid: string): boolean {
   try {
-    return descriptorOf(path)?.virtualBox.image === uuid;
+    return readImage(path)?.descriptor.virtualBox.image === uuid;
   } catch {
     return false; // gone, not ours to read, or no image
   }

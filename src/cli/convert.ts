@@ -41,8 +41,9 @@ const HELP = `
 Subformats, in any case: those of create, and
   ${STREAM_OPTIMIZED}   compressed, for downloads and OVAs; it is read only
   raw               a plain file
-A file in which nothing says that it is a VMDK is taken as a plain disk. Holes and zeros take no
-space in the new image. It is made in a folder .vmdkfs-*.part beside its place and moved there when
+A file that is recognised as something else (an archive, an image of another program, one part of a
+disk) is refused; any other file without a sign of a VMDK is taken as a plain disk, and a line says
+so. Holes and zeros take no space in the new image. It is made in a folder .vmdkfs-*.part beside its place and moved there when
 it is complete and durable; what fails or is interrupted leaves nothing behind.`;
 
 /** Adds the command to the program. */

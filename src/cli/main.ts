@@ -2,6 +2,7 @@
 /** The command line: errors and exit codes here, everything else in the commands. */
 import { CommanderError } from 'commander';
 import { describeError } from '../errno.js';
+import { explainedError } from '../image/recognise/explained-error.js';
 import { exitNow } from '../os/exit.js';
 import { ExitCode, exitCodeOf } from './exit-codes.js';
 import { complain } from './output.js';
@@ -19,6 +20,6 @@ exitNow();
 function report(error: unknown): number {
   // commander has already said what is wrong.
   if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
-  complain(`vmdkfs: ${describeError(error)}`);
+  complain(`vmdkfs: ${describeError(explainedError(error))}`);
   return exitCodeOf(error);
 }

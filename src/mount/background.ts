@@ -4,6 +4,7 @@
  * nothing of its caller: no terminal, no descriptors, no folder.
  */
 import { describeError } from '../errno.js';
+import { explainedError } from '../image/recognise/explained-error.js';
 import { spawn } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -118,7 +119,7 @@ export async function runServer(
       closeSync(READY_FD);
     });
   } catch (error) {
-    const message = describeError(error);
+    const message = describeError(explainedError(error));
     process.exitCode = exitCodeOf(error);
     if (progress.isReady) {
       log(`ended: ${message}`);

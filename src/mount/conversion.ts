@@ -13,7 +13,7 @@ import { ConversionState, newConversionState } from '../block/convert/conversion
 import { beginTarget, type NewTarget, type TargetKind } from '../block/convert/new-target.js';
 import { PendingImage } from '../block/convert/pending-image.js';
 import { Replacement } from '../block/convert/replacement.js';
-import { openSource, type SourceDisk, type SourceForm } from '../block/convert/source-disk.js';
+import { openSource, type SourceDisk, type SourceForm } from '../image/convert/source-disk.js';
 import type { OpenPermissions } from '../block/open-policy.js';
 import type { Adapter } from '../vmdk/disk-geometry.js';
 import { UsageError } from './mount-error.js';
@@ -144,7 +144,8 @@ function makeTarget(
   state: ConversionState,
 ): NewTarget {
   const { kind, parent: path, permissions } = options;
-  const beneath = path === undefined || parent === undefined ? undefined : { path, disk: parent };
+  const beneath =
+    path === undefined || parent === undefined ? undefined : { path, image: parent.image };
   const adapter = options.adapter ?? source.adapter;
   const plan = { kind, size: source.device.size, adapter, parent: beneath, permissions };
   return beginTarget(pending.path, pending.home, plan, state);

@@ -51,6 +51,11 @@ async function expectRefusal(args: readonly string[], code: number, line: RegExp
   expect(readdirSync(folder)).toEqual(before);
 }
 
+/** What is said of `plain`. */
+function takenAsPlain(): string {
+  return `vmdkfs: ${plain}: is taken as a plain disk; nothing in it says that it is a VMDK\n`;
+}
+
 describe('convert', () => {
   test('says what it made, in words and in JSON', async () => {
     const outcome = await vmdkfs('convert', plain, out);
@@ -59,7 +64,7 @@ describe('convert', () => {
       stdout: expect.stringMatching(
         /^\S+out\.vmdk: monolithicSparse, 5 MiB \(5243392 bytes\), \d[^\n]* on the host\n$/,
       ) as string,
-      stderr: '',
+      stderr: takenAsPlain(),
     });
     expect(contentOf(out).equals(content)).toBe(true);
     const split = join(folder, 'split.vmdk');
@@ -93,7 +98,7 @@ describe('convert', () => {
     const outcome = await vmdkfs('convert', plain, child, '--parent', base, '--json');
     expect(outcome.code).toBe(0);
     expect(outcome.stderr).toBe(
-      `vmdkfs: ${base} lies outside the folder of ${child}: mounting ${child} will need --allow-outside\n`,
+      `${takenAsPlain()}vmdkfs: ${base} lies outside the folder of ${child}: mounting ${child} will need --allow-outside\n`,
     );
     expect(JSON.parse(outcome.stdout)).toMatchObject({ parent: base, size: content.length });
     expect(readFileSync(child, 'latin1')).toContain('parentFileNameHint="../base.vmdk"');
@@ -139,7 +144,7 @@ describe('convert', () => {
   test('fails with 2 for what is no disk that can be read', async () => {
     const bad = join(folder, 'bad.vmdk');
     writeFileSync(bad, Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), Buffer.alloc(999)]));
-    await expectRefusal([bad, out], 2, /looks like a QCOW image; .*--raw-input/);
+    await expectRefusal([bad, out], 2, /is a QCOW2 image .*; .*--raw-input/);
     writeFileSync(bad, '');
     await expectRefusal([bad, out], 2, /is empty/);
     writeFileSync(bad, Buffer.concat([Buffer.from('KDMV'), Buffer.alloc(999)]));

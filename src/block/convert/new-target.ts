@@ -4,7 +4,7 @@ import { alignUp } from '../../binary/alignment.js';
 import type { Adapter } from '../../vmdk/disk-geometry.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
 import { STREAM_OPTIMIZED, type ImageKind } from '../../vmdk/subformat.js';
-import { attachImage } from '../attach-image.js';
+import { attachImage, type ImageDescription } from '../attach-image.js';
 import { createImage, streamDescriptor } from '../create-image.js';
 import { HostFile } from '../host-file.js';
 import { openImage } from '../open-image.js';
@@ -12,7 +12,6 @@ import type { OpenPermissions } from '../open-policy.js';
 import { plainImage } from '../plain-image.js';
 import type { ConversionJob } from './conversion-job.js';
 import type { ConversionState } from './conversion-state.js';
-import type { SourceDisk } from './source-disk.js';
 import { beginStream, finishStream } from './stream-target.js';
 
 /** What can be made: an image, or a plain file. */
@@ -24,8 +23,8 @@ export interface TargetPlan {
   /** Bytes of the disk. */
   readonly size: number;
   readonly adapter: Adapter;
-  /** Path of the parent, and the disk that it is. */
-  readonly parent: { readonly path: string; readonly disk: SourceDisk } | undefined;
+  /** Path of the parent, and the image that it is. */
+  readonly parent: { readonly path: string; readonly image: ImageDescription } | undefined;
   readonly permissions: OpenPermissions;
 }
 
@@ -57,7 +56,7 @@ export function beginTarget(
   const image = openImage(path, { ...permissions, readOnly: false, parent: backing });
   const { description, device } = image;
   return {
-    target: { kind: 'device', image: description, parent: parent?.disk.image },
+    target: { kind: 'device', image: description, parent: parent?.image },
     finish: () => {
       device.close();
     },

@@ -1,19 +1,29 @@
 /**
  * The disk that a conversion reads: an image of any kind, a disk in an archive, or a plain file. A
- * file is plain when nothing in it says that it is an image; images of other programs are told by
- * how they begin, because as plain files they would be copied as they are, and mean nothing.
+ * file is plain when nothing in it says that it is something else: the bytes of an archive, a text
+ * or an image of another program mean nothing as a disk.
  */
 import { ADAPTER_DEFAULT, ADAPTERS, type Adapter } from '../../vmdk/disk-geometry.js';
 import { VmdkError } from '../../vmdk/vmdk-error.js';
 import { libcIfAny } from '../../os/libc.js';
-import { attachImage, type ImageDescription } from '../attach-image.js';
-import type { BlockDevice } from '../block-device.js';
-import { readBytes } from '../find-descriptor.js';
-import { FileLocks } from '../image-locks.js';
-import { openImage, type OpenedImage } from '../open-image.js';
-import type { OpenPermissions } from '../open-policy.js';
-import { OpenedFiles, type OpenedFile } from '../opened-files.js';
-import { plainImage } from '../plain-image.js';
+import { attachImage, type ImageDescription } from '../../block/attach-image.js';
+import type { BlockDevice } from '../../block/block-device.js';
+import { FileLocks } from '../../block/image-locks.js';
+import { openImage, type OpenedImage } from '../../block/open-image.js';
+import type { OpenPermissions } from '../../block/open-policy.js';
+import { OpenedFiles, type OpenedFile } from '../../block/opened-files.js';
+import { plainImage } from '../../block/plain-image.js';
+import {
+  describePart,
+  describeStray,
+  describeTracking,
+  findDisk,
+  isNumberedPart,
+} from '../recognise/disk-part.js';
+import { RecognisedError } from '../recognise/explained-error.js';
+import { sampleOf } from '../recognise/file-sample.js';
+import { describeFinding } from '../recognise/finding.js';
+import { isChangeTracking, recognise } from '../recognise/recognise.js';
 
 export interface SourceOptions {
   readonly permissions: OpenPermissions;
@@ -61,10 +71,10 @@ function openPlain(path: string, options: SourceOptions): SourceDisk {
   const files = new OpenedFiles(options.lock ? new FileLocks(notices) : undefined);
   try {
     const file = files.open(path, options.permissions.allowDevices === true);
-    if (options.form === 'any') assertPlain(file);
     if (file.length === 0) {
-      throw new VmdkError('VMDK_TRUNCATED', path, 'is empty; a disk has at least one byte');
+      throw new VmdkError('VMDK_TRUNCATED', path, 'is empty; copy or download it again');
     }
+    if (options.form === 'any') notices.push(plainNotice(file));
     const image = plainImage(file, true);
     return { image, device: attachImage(image), adapter: ADAPTER_DEFAULT, notices };
   } catch (error) {
@@ -73,24 +83,32 @@ function openPlain(path: string, options: SourceOptions): SourceDisk {
   }
 }
 
-/** How images of other programs begin. */
-const OTHER_IMAGES: readonly (readonly [start: string, name: string])[] = [
-  ['QFI\xfb', 'a QCOW image'],
-  ['conectix', 'a VHD image'],
-  ['vhdxfile', 'a VHDX image'],
-  ['<<< ', 'a VirtualBox image (VDI)'],
-];
+/**
+ * What to say of a plain file: that it is taken as a disk, and why.
+ *
+ * @throws VmdkError VMDK_NOT_VMDK for a file of another kind, and for one part of a disk
+ */
+function plainNotice(file: OpenedFile): string {
+  const { path } = file;
+  const sample = sampleOf(file);
+  if (isChangeTracking(sample)) throw notPlain(path, describeTracking(path));
+  const found = recognise(sample);
+  if (found !== undefined && found.isPlainDisk !== true)
+    throw notPlain(path, describeFinding(found));
+  const part = findDisk(path);
+  if (part !== undefined && part.count > 1) throw notPlain(path, describePart(part));
+  if (part !== undefined) {
+    return `${path}: is taken as a plain disk; it holds the data of the disk ${part.image}`;
+  }
+  const stray = isNumberedPart(path) ? describeStray(path, undefined) : undefined;
+  if (stray !== undefined) throw notPlain(path, stray);
+  if (found !== undefined) return `${path}: is ${found.what}, and is taken as a plain disk`;
+  return `${path}: is taken as a plain disk; nothing in it says that it is a VMDK`;
+}
 
-/** @throws VmdkError VMDK_NOT_VMDK for an image of another program */
-function assertPlain(file: OpenedFile): void {
-  const head = readBytes(file, 0, 8).toString('latin1');
-  const [, name] = OTHER_IMAGES.find(([start]) => head.startsWith(start)) ?? [];
-  if (name === undefined) return;
-  throw new VmdkError(
-    'VMDK_NOT_VMDK',
-    file.path,
-    `looks like ${name}; convert it to raw with qemu-img first, or take its bytes as the disk's with --raw-input`,
-  );
+function notPlain(path: string, reason: string): VmdkError {
+  const words = `${reason}, or take its bytes as a disk with --raw-input`;
+  return new RecognisedError('VMDK_NOT_VMDK', path, words);
 }
 
 function adapterOf({ chain }: OpenedImage): Adapter {
