@@ -93,7 +93,7 @@ function assertUsable(descriptor: Descriptor, path: string): void {
   throw new VmdkError(
     'VMDK_NO_EXTENTS',
     path,
-    'its descriptor names no extent; the image is corrupt',
+    'its descriptor names no extent; restore it from a backup',
   );
 }
 

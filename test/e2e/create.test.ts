@@ -113,7 +113,11 @@ describe('create', () => {
   test('fails with 2 for a parent that is no image', async () => {
     const backing = join(folder, 'parent.vmdk');
     await vmdkfs('create', backing, '-s', '1M', '-t', 'vmfs');
-    await expectRefusal(['-b', join(folder, 'parent-flat.vmdk')], 2, /holds the data of .*parent\.vmdk; use/);
+    await expectRefusal(
+      ['-b', join(folder, 'parent-flat.vmdk')],
+      2,
+      /holds the data of .*parent\.vmdk; use/,
+    );
   });
 
   test('lists the subformats in its help', async () => {

@@ -1,5 +1,5 @@
 /** What four commands say of files that are no image: one line with what it is, and what to do. */
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -15,7 +15,7 @@ import {
   XZ,
   ZIP,
 } from '../helpers/other-files.js';
-import { check, vmdkfs, type Outcome } from '../helpers/run.js';
+import { check, CLI, vmdkfs, type Outcome } from '../helpers/run.js';
 import { tempFolder } from '../helpers/temp-folder.js';
 
 const QEMU = 'make a VMDK of it with qemu-img convert -O vmdk';
@@ -111,6 +111,26 @@ describe('info, mount, convert and check', () => {
       stderr: `vmdkfs: ${file}: ${what}, and is taken as a plain disk\n`,
     });
     expect(existsSync(out)).toBe(true);
+  });
+
+  test('of the data of a disk, and of one extent of several', async () => {
+    const disk = join(folder, 'files', 'vm.vmdk');
+    await check(process.execPath, CLI, 'create', disk, '-s', '1M', '-t', 'vmfs');
+    file = join(folder, 'files', 'vm-flat.vmdk');
+    const said = refused(file, `holds the data of the disk ${disk}; use that file instead`);
+    const { convert, ...others } = await outcomesOf(file);
+    expect(others).toEqual({ info: said, mount: said, check: said });
+    expect(convert).toMatchObject({
+      code: 0,
+      stderr: `vmdkfs: ${file}: is taken as a plain disk; it holds the data of the disk ${disk}\n`,
+    });
+    rmSync(out);
+    const split = join(folder, 'files', 'split.vmdk');
+    const size = String(3 * 1024 ** 3);
+    await check(process.execPath, CLI, 'create', split, '-s', size, '-t', 'twoGbMaxExtentSparse');
+    file = join(folder, 'files', 'split-s002.vmdk');
+    const part = refused(file, `is part 2 of 2 of the disk ${split}; use that file instead`);
+    expect(await outcomesOf(file)).toEqual({ info: part, mount: part, convert: part, check: part });
   });
 
   test('of a folder', async () => {

@@ -8,7 +8,7 @@ import { openSource } from '../../src/image/convert/source-disk.js';
 import { explainedError } from '../../src/image/recognise/explained-error.js';
 import type { Subformat } from '../../src/vmdk/subformat.js';
 import { VmdkError } from '../../src/vmdk/vmdk-error.js';
-import { contentOf } from '../helpers/checked.js';
+import { checkImageFile, contentOf } from '../helpers/checked.js';
 import { writeDescriptor } from '../helpers/images.js';
 import { trailed } from '../helpers/other-files.js';
 import { writeOva } from '../helpers/ova-file.js';
@@ -202,6 +202,7 @@ describe('a descriptor', () => {
     const before = contentOf(path);
     writeDescriptor(path, []);
     const reason = said(path);
+    expect(reasonOf(() => checkImageFile(path))).toBe(reason);
     const line = /add the line (RW .*)$/.exec(reason)?.[1];
     expect(reason).toContain(`its data is in ${join(folder, 'vm-flat.vmdk')}`);
     writeDescriptor(path, [line!]);

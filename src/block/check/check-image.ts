@@ -116,18 +116,12 @@ class LayerCheck {
     }
     this.#context = context;
     this.depth = depth;
-    if (!this.descriptor.isEncrypted) return;
-    throw new VmdkError(
-      'VMDK_ENCRYPTED',
-      source.path,
-      'the disk is encrypted and cannot be checked',
-    );
+    assertCheckable(this.descriptor, source.path);
   }
 
   run(): void {
     let start = 0;
     const { extents } = this.descriptor;
-    if (extents.length === 0) this.#unusable(this.path, 'its descriptor names no extent');
     for (const line of extents) {
       try {
         this.#checkExtent(line, start);
@@ -198,6 +192,14 @@ class LayerCheck {
     }
     checkHostedExtent(check, header);
   }
+}
+
+function assertCheckable(descriptor: Descriptor, path: string): void {
+  if (descriptor.isEncrypted) {
+    throw new VmdkError('VMDK_ENCRYPTED', path, 'the disk is encrypted and cannot be checked');
+  }
+  if (descriptor.extents.length > 0) return;
+  throw new VmdkError('VMDK_NO_EXTENTS', path, 'its descriptor names no extent');
 }
 
 function checkFlat(check: ExtentCheck, line: ExtentLine): void {
