@@ -32,7 +32,8 @@ function makeScattered(): void {
 
 /**
  * Runs a program with a pipe for its stdout that does not wait for its reader, who begins to read
- * when it is full, or the program has ended. Its exit code and what was read are in the answer.
+ * when nothing more comes, or the program has ended: a pipe of small writes may be full before its last
+ * byte is. Its exit code and what was read are in the answer.
  */
 const LATE_READER = `
 import array, fcntl, os, subprocess, sys, termios, time
@@ -41,9 +42,12 @@ os.set_blocking(writer, False)
 program = subprocess.Popen(sys.argv[2:], stdout=writer)
 os.close(writer)
 there = array.array('i', [0])
-while program.poll() is None and there[0] < int(sys.argv[1]):
+same = 0
+while program.poll() is None and same < 20:
+    before = there[0]
     time.sleep(0.01)
     fcntl.ioctl(reader, termios.FIONREAD, there)
+    same = same + 1 if there[0] == before and before > int(sys.argv[1]) // 2 else 0
 with os.fdopen(reader, 'rb') as pipe:
     sys.stdout.buffer.write(pipe.read())
 sys.exit(program.wait())
