@@ -6,6 +6,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { isOutsideFolder } from '../block/create-image.js';
 import { runConversion, type ConversionJob } from '../block/convert/conversion-job.js';
@@ -48,6 +49,10 @@ export interface ConversionResult {
 }
 
 const PROGRESS_MS = 200;
+
+/** How long threads have to end by themselves: the storage may not answer. */
+const STOP_MS = 3000;
+
 /** More threads than these find nothing to do at one file. */
 const THREADS_MAX = 8;
 
@@ -182,19 +187,23 @@ async function runJob(
     { length: count },
     () => new Worker(new URL('./convert-worker.js', import.meta.url), { workerData: job }),
   );
+  const ends = workers.map(ended);
   const interrupted = new Promise<never>((_, reject) => {
     signals.handleWith((signal) => {
       reject(new Interrupted(signal));
     });
   });
   try {
-    const done = Promise.all(workers.map(ended));
+    const done = Promise.all(ends);
     // A failure of a second thread is no news.
     done.catch(() => undefined);
     await Promise.race([done, interrupted]);
   } finally {
     clearInterval(timer);
-    // One that failed may leave others waiting for it.
+    // One that failed may leave others waiting for it. A thread that is terminated while it loads
+    // or calls the C library aborts the process, so it is only done where one does not end by itself.
+    state.stop();
+    await Promise.race([Promise.allSettled(ends), sleep(STOP_MS, undefined, { ref: false })]);
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 }

@@ -9,12 +9,17 @@
 import { alignDown } from '../../binary/alignment.js';
 import { MUTEX_WORDS, SharedMutex } from '../../os/shared-mutex.js';
 
+/** How often a thread that waits looks whether the conversion was stopped. */
+const STOP_LOOK_MS = 50;
+
 /** Bytes of the disk that a thread takes at a time. */
 export const PIECE_BYTES = 1024 * 1024;
 
 const TICKET = MUTEX_WORDS;
 const TURN = TICKET + 1;
-const WORDS = TURN + 1;
+const STOPPED = TURN + 1;
+/** An even number, for the numbers of 64 bits behind them. */
+const WORDS = STOPPED + 2;
 /** Behind the words, as numbers of 64 bits. */
 const CURSOR = 0;
 const STREAM_END = 1;
@@ -49,11 +54,12 @@ export class ConversionState {
    * Takes the next piece of a disk of `size` bytes.
    *
    * @param nextData the first offset from one on that may hold data, or `size`
-   * @returns undefined where there is none left
+   * @returns undefined where there is none left, or the conversion is stopped
    */
   take(size: number, nextData: (offset: number) => number): Piece | undefined {
     this.#mutex.lock();
     try {
+      if (this.#isStopped()) return undefined;
       const cursor = this.cursor;
       const data = cursor < size ? nextData(cursor) : size;
       if (data >= size) {
@@ -74,12 +80,31 @@ export class ConversionState {
     return this.#numbers[CURSOR] ?? 0;
   }
 
-  /** Waits until the pieces before `ticket` have passed their turn on. */
+  /**
+   * Has all threads end with the piece that they have, also those that wait for their turn: one of
+   * them has failed, or the user has had enough.
+   */
+  stop(): void {
+    Atomics.store(this.#words, STOPPED, 1);
+    Atomics.notify(this.#words, TURN);
+  }
+
+  #isStopped(): boolean {
+    return Atomics.load(this.#words, STOPPED) === 1;
+  }
+
+  /**
+   * Waits until the pieces before `ticket` have passed their turn on.
+   *
+   * @throws Error where the conversion is stopped
+   */
   awaitTurn(ticket: number): void {
     for (;;) {
+      if (this.#isStopped()) throw new Error('the conversion was stopped');
       const turn = Atomics.load(this.#words, TURN);
       if (turn === ticket) return;
-      Atomics.wait(this.#words, TURN, turn);
+      // Looked at again now and then: a stop does not change the turn.
+      Atomics.wait(this.#words, TURN, turn, STOP_LOOK_MS);
     }
   }
 
