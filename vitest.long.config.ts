@@ -13,7 +13,7 @@ export default mergeConfig(
         VMDKFS_MODEL_RUNS: '400',
         VMDKFS_HANDOVER_ROUNDS: '13',
         VMDKFS_KILL_ROUNDS: '32',
-        VMDKFS_REMOUNT_ROUNDS: '100',
+        VMDKFS_REMOUNT_ROUNDS: '10',
         VMDKFS_CRASH_STATES: '120000',
       },
       reporters: ['default', new SummaryReporter('long')],
