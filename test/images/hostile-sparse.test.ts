@@ -49,7 +49,7 @@ const FIELDS: readonly [
   ['capacity below the extent line', header.capacity, 8, 1024, 'VMDK_BAD_CAPACITY'],
   ['grainSize 0', header.grainSize, 8, 0, 'VMDK_BAD_GRAIN_SIZE'],
   ['grainSize 3', header.grainSize, 8, 3, 'VMDK_BAD_GRAIN_SIZE'],
-  ['grainSize 4096', header.grainSize, 8, 4096, 'VMDK_BAD_GRAIN_SIZE'],
+  ['grainSize 2^22', header.grainSize, 8, 2 ** 22, 'VMDK_BAD_GRAIN_SIZE'],
   ['grainSize 2^63', header.grainSize, 8, 2n ** 63n, 'VMDK_BAD_GRAIN_SIZE'],
   ['descriptorOffset past the end', header.descriptorOffset, 8, 2 ** 40, 'VMDK_TRUNCATED'],
   ['descriptorOffset at a table', header.descriptorOffset, 8, 26, 'VMDK_BAD_DESCRIPTOR'],
