@@ -112,7 +112,7 @@ describe('decodeCowdHeader', () => {
     ['no sectors', [12, 0], 'VMDK_BAD_CAPACITY', 'capacity 0 sectors'],
     ['grain size 0', [16, 0], 'VMDK_BAD_GRAIN_SIZE', 'grain size 0 sectors'],
     ['grain size 3', [16, 3], 'VMDK_BAD_GRAIN_SIZE', 'grain size 3 sectors'],
-    ['grain size 4096', [16, 4096], 'VMDK_BAD_GRAIN_SIZE', 'from 1 to 2048'],
+    ['grain size 2^22', [16, 2 ** 22], 'VMDK_BAD_GRAIN_SIZE', 'from 1 to 2097152'],
     ['a directory at 0', [20, 0], 'VMDK_BAD_DIRECTORY', 'at offset 0'],
     ['an entry too few', [24, 4095], 'VMDK_BAD_DIRECTORY', '4095 entries (at least 4096 expected)'],
     ['a sector too many', [12, 16777217], 'VMDK_BAD_DIRECTORY', '(at least 4097 expected)'],
