@@ -5,7 +5,7 @@ import type { OpenedImage } from '../block/open-image.js';
 import { readRequestCounters, type RequestCounts } from '../fuse/request-counters.js';
 import { REQUEST_KINDS, type RequestKind } from '../fuse/request-counters.js';
 import type { Transport } from '../fuse/transport.js';
-import { isDeadMount } from '../os/dead-mount.js';
+import { lookAtMount } from '../os/dead-mount.js';
 import type { MountEntry } from '../os/mount-table.js';
 import { ANSWER_MS, askServer } from './control-socket.js';
 import type { MountRequest } from './mount-request.js';
@@ -86,10 +86,12 @@ export async function askStatus(entry: MountEntry): Promise<AskedStatus> {
     case 'silent':
       return { state: 'silent', reason: `its server did not answer within ${ANSWER_MS / 1000} s` };
     case 'refused':
-      return DEAD;
-    case 'absent':
-      if (await isDeadMount(entry.mountpoint, ANSWER_MS)) return DEAD;
+    case 'absent': {
+      const look = await lookAtMount(entry.mountpoint, ANSWER_MS);
+      // A socket that nobody listens at may be of an earlier mount with the same device number.
+      if (look === 'dead' || (look === 'unknown' && answer.kind === 'refused')) return DEAD;
       return { state: 'silent', reason: 'its server cannot be asked: it has no control socket' };
+    }
   }
 }
 

@@ -2,7 +2,8 @@
 import { describeError } from '../errno.js';
 import { accessSync, constants, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve, sep } from 'node:path';
-import { isDeadMount } from '../os/dead-mount.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { lookAtMount } from '../os/dead-mount.js';
 import { identify, type Mount } from '../os/mount-identity.js';
 import { findMount, type MountEntry } from '../os/mount-table.js';
 import { unmount } from '../os/unmount.js';
@@ -14,6 +15,10 @@ export const MOUNT_TYPE = 'fuse.vmdkfs';
 
 /** How long a mount is given to show that it has a server, milliseconds. */
 export const LOOK_MS = 5000;
+
+/** How long a server may take from its mount to its socket, milliseconds. */
+export const LISTEN_MS = 5000;
+const POLL_MS = 20;
 
 /**
  * The absolute path of the mountpoint, without links.
@@ -109,9 +114,20 @@ export async function clearDeadMount(path: string): Promise<string[]> {
   }
 }
 
-/** Whether nobody serves a mount any more; the kernel shows that only to its own user. */
+/**
+ * Whether nobody serves a mount any more. The kernel shows that only to its own user; others look for
+ * its socket. One that nobody listens at may be of an earlier mount with the same device number, and
+ * the server of this one is about to listen.
+ */
 async function hasDied(mount: Mount): Promise<boolean> {
-  return (await isRefused(mount)) || (await isDeadMount(mount.mountpoint, LOOK_MS));
+  const look = await lookAtMount(mount.mountpoint, LOOK_MS);
+  if (look !== 'unknown') return look === 'dead';
+  const end = performance.now() + LISTEN_MS;
+  while (await isRefused(mount)) {
+    if (performance.now() > end) return true;
+    await sleep(POLL_MS);
+  }
+  return false;
 }
 
 function codeOf(error: unknown): unknown {

@@ -8,7 +8,7 @@ import {
   useOfLoopDevice,
   type LoopDevice,
 } from '../os/loop-devices.js';
-import { isDeadMount } from '../os/dead-mount.js';
+import { lookAtMount, type Look } from '../os/dead-mount.js';
 import { mountHolders } from '../os/mount-holders.js';
 import { identify, placeOf, type Mount } from '../os/mount-identity.js';
 import type { MountEntry } from '../os/mount-table.js';
@@ -16,7 +16,7 @@ import { unmount } from '../os/unmount.js';
 import { connectControl, type NotWaiting, type Waiting } from './control-socket.js';
 import { takeLastLines } from './last-words.js';
 import { MountError } from './mount-error.js';
-import { LOOK_MS } from './mountpoint.js';
+import { LISTEN_MS, LOOK_MS } from './mountpoint.js';
 
 /** How long a loop device that was detached may stay in use, milliseconds: udev looks at it. */
 const DETACH_MS = 5000;
@@ -24,9 +24,6 @@ const POLL_MS = 20;
 
 /** How long a mount may be busy without anybody to be seen who keeps it so, milliseconds. */
 const LEAVING_MS = 1000;
-
-/** How long a server may take from its mount to its socket, milliseconds. */
-const LISTEN_MS = 5000;
 
 /** How unmounting went. */
 export interface Unmounted {
@@ -65,14 +62,18 @@ export async function unmountEntry(entry: MountEntry, lazy: boolean): Promise<Un
 /** The server of a mount, or why there is none; one that has just mounted is waited for. */
 async function findServer(mount: Mount): Promise<Waiting | NotWaiting> {
   const end = performance.now() + LISTEN_MS;
-  let isDead: boolean | undefined;
+  let look: Look | undefined;
   for (;;) {
     const server = await connectControl(mount);
-    if (!('failure' in server) || server.failure !== 'absent') return server;
-    // One that has died before it listened.
-    isDead ??= await isDeadMount(mount.mountpoint, LOOK_MS);
-    if (isDead) return { failure: 'refused', pid: server.pid };
-    if (performance.now() > end || placeOf(mount).state !== 'on top') return server;
+    if (!('failure' in server)) return server;
+    if (server.failure !== 'absent' && server.failure !== 'refused') return server;
+    look ??= await lookAtMount(mount.mountpoint, LOOK_MS);
+    // It may have died before it listened.
+    if (look === 'dead') return { failure: 'refused', pid: server.pid };
+    if (performance.now() > end || placeOf(mount).state !== 'on top') {
+      // What refuses is left of an earlier mount with the same device number.
+      return look === 'alive' ? { failure: 'absent', pid: undefined } : server;
+    }
     await sleep(POLL_MS);
   }
 }

@@ -2,7 +2,7 @@
  * Servers that end late: what stands in their place by then, and what has their numbers, belongs to
  * somebody else. A server that is stopped while it is unmounted ends as late as a test likes.
  */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -69,6 +69,29 @@ async function unmountFromOutside(mountpoint: string): Promise<void> {
 
 async function gone(pid: number): Promise<void> {
   await until('the server has ended', LATE_MS, () => !existsSync(`/proc/${pid}`));
+}
+
+/**
+ * Takes the socket of the server `pid` away, as if it were not there yet, and leaves that of a killed
+ * server whose mount had the same device number.
+ *
+ * @returns what brings the other one back
+ */
+async function leaveDeadSocket(mountpoint: string, pid: number): Promise<() => void> {
+  const folder = '/run/vmdkfs';
+  const name = readdirSync(folder).find((each) => each.endsWith(`.${pid}.sock`)) ?? '';
+  const away = join(folder, `${name}.away`);
+  const device = entriesAt(mountpoint)[0]?.device.replace(':', '-') ?? '';
+  const dead = join(folder, `${device}.1.1.sock`);
+  const script = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+  await run(process.execPath, ['-e', script, dead]);
+  onTestFinished(() => {
+    for (const path of [dead, away]) rmSync(path, { force: true });
+  });
+  renameSync(join(folder, name), away);
+  return () => {
+    renameSync(away, join(folder, name));
+  };
 }
 
 const needs = isMissing('mounts of others', 'fuse', 'root');
@@ -197,5 +220,25 @@ describe.skipIf(needs)('vmdkfs unmount', () => {
     );
     expect(isMountedAt(mountpoint)).toBe(false);
     await gone(pid);
+  });
+
+  test('does not take a server for dead because an earlier one was killed', async () => {
+    const { mountpoint, pid } = await mountImage(await newImage('4M'));
+    await leaveDeadSocket(mountpoint, pid);
+    const { code, stderr } = await vmdkfs('unmount', mountpoint);
+    expect([code, stderr]).toEqual([4, expect.stringMatching(/its server has no control socket/)]);
+    await gone(pid);
+  });
+});
+
+describe.skipIf(needs)('the next mount in its place', () => {
+  test('leaves one that lives and has no socket, where an earlier server was killed', async () => {
+    const { disk, mountpoint, pid } = await mountImage(await newImage('4M'));
+    const listening = await leaveDeadSocket(mountpoint, pid);
+    const { code, stderr } = await vmdkfs('mount', await newImage('8M'), mountpoint);
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/: is busy, .* is mounted there/)]);
+    expect(statSync(disk).size).toBe(4 * 1024 ** 2);
+    listening();
+    expect((await vmdkfs('unmount', mountpoint)).code).toBe(0);
   });
 });
