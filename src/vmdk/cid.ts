@@ -10,7 +10,7 @@ const CID_RESERVED_MIN = 0xfffffffe;
  * of where data is; only a chain needs it.
  */
 export function parseCid(value: string | undefined): number | undefined {
-  if (value === undefined || !/^[0-9a-f]{1,8}$/i.test(value)) return undefined;
+  if (value === undefined || !/^[0-9a-f]{1,8} *$/i.test(value)) return undefined;
   return Number.parseInt(value, 16);
 }
 

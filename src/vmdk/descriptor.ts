@@ -170,12 +170,13 @@ export function changeCid(
   const entry = descriptor.entries.get('cid');
   if (entry === undefined) return [];
   const digits = formatCid(cid);
-  const changes = [{ start: entry.start, text: digits }];
+  // A longer one that was no CID leaves blanks behind: nothing moves.
+  const changes = [{ start: entry.start, text: digits.padEnd(entry.value.length) }];
   const long = descriptor.entries.get('ddb.longcontentid');
   if (long !== undefined && /^[0-9a-f]{32}$/i.test(long.value)) {
     changes.push({ start: long.start + long.value.length - 8, text: digits });
   }
-  if (entry.value.length === digits.length) return changes;
+  if (entry.value.length >= digits.length) return changes;
   let text = descriptor.text;
   for (const change of changes.slice(1)) text = splice(text, change.start, 8, change.text);
   text = splice(text, entry.start, entry.value.length, digits);

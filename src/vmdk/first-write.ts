@@ -39,7 +39,7 @@ export function firstWriteChanges(
   const changes = [...untracked.changes, ...modified, ...cids];
   const digits = descriptor.entries.get('cid')?.value.length ?? DIGITS;
   // Text that moves is written last, with everything in it.
-  return digits === DIGITS ? joinChanges(descriptor.text, changes, place.offset) : changes;
+  return digits >= DIGITS ? joinChanges(descriptor.text, changes, place.offset) : changes;
 }
 
 const DIGITS = 8;

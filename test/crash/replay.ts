@@ -112,7 +112,8 @@ class Replay {
         break;
       case 'guest':
         point.model.changed(event);
-        point.isWritten = true;
+        // What a host without room refused may have left everything as it was.
+        if (event.isRefused !== true) point.isWritten = true;
         break;
       case 'closing':
         point.isClosing = true;

@@ -55,7 +55,7 @@ describe('a CID that is no eight hex digits', () => {
     device.write(CONTENT, 0, 512, 512);
     device.close();
     const text = readFileSync(image, 'latin1');
-    expect(text).toMatch(/^CID=[0-9a-f]{8}\nparentCID=ffffffff\ncreateType="custom"\n/m);
+    expect(text).toMatch(/^CID=[0-9a-f]{8} *\nparentCID=ffffffff\ncreateType="custom"\n/m);
     expect(
       contentOf(image).equals(
         Buffer.concat([CONTENT.subarray(0, 512), CONTENT.subarray(0, 512), CONTENT.subarray(1024)]),
