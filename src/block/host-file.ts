@@ -20,8 +20,14 @@ export interface HostFileDescription {
   readonly fd: number;
   /** For messages. */
   readonly path: string;
-  /** The part of it that counts, in bytes, where that is not all of it; it is only read then. */
-  readonly window?: { readonly offset: number; readonly length: number };
+  /** The part of it that counts, where that is not all of it; it is only read then. */
+  readonly window?: FileWindow;
+}
+
+/** A part of a file that is read as a file of its own; bytes. */
+export interface FileWindow {
+  readonly offset: number;
+  readonly length: number;
 }
 
 /** Bytes of a block of the host in `st_blocks`. */
