@@ -117,7 +117,8 @@ export class OvaArchive {
   }
 
   /** Each member has a descriptor of its own, to be closed by its user. */
-  #open({ window }: ArchiveFile, path: string): OpenedFile {
+  #open({ fault, window }: ArchiveFile, path: string): OpenedFile {
+    if (fault !== undefined) throw new VmdkError('VMDK_TRUNCATED', path, fault);
     const opened = this.#files.open(this.#file.path);
     const { fd, identity } = opened;
     // The members were found in what was there before.

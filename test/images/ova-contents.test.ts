@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { attachLayers } from '../../src/block/attach-image.js';
 import { createImage } from '../../src/block/create-image.js';
+import { mapImage } from '../../src/block/image-map.js';
 import { listDisks, openImage } from '../../src/block/open-image.js';
 import { errorOf, readDisk } from '../helpers/disk-reading.js';
 import { writeDescriptor } from '../helpers/images.js';
@@ -202,5 +204,88 @@ describe('a disk that is no VMDK is named for what it is', () => {
     ]);
     expect(contentIn().equals(content)).toBe(true);
     expect(errorOf(() => contentIn('a.qcow2')).message).toMatch(/"a\.qcow2" is a qcow2 image/);
+  });
+});
+
+describe('a disk in pieces', () => {
+  /** The pieces of `bytes`, each of `size` but the last. */
+  const chunks = (name: string, bytes: Buffer, size: number): OvaMember[] =>
+    Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => ({
+      name: `${name}.${String(index).padStart(9, '0')}`,
+      bytes: bytes.subarray(index * size, (index + 1) * size),
+    }));
+
+  test.each([100, 511, 512, 1000, 4096, 50_000, 10_000_000])('of %i bytes', (size) => {
+    const { bytes, content } = stream(3);
+    const pieces = chunks('disk1', bytes, size);
+    writeOva(archive, [ovf([`ovf:href="disk1" ovf:chunkSize="${size}"`], ['f0']), ...pieces]);
+    expect(listDisks(archive)).toEqual(['disk1']);
+    expect(contentIn().equals(content)).toBe(true);
+    expect(contentIn('disk1').equals(content)).toBe(true);
+  });
+
+  test('in any order, between other members, without an OVF', () => {
+    const { bytes, content } = stream(3);
+    const [one, two] = [stream(1), stream(2)];
+    writeOva(archive, [
+      ...chunks('b.vmdk', bytes, 7777).toReversed(),
+      { name: 'a.vmdk', bytes: one.bytes },
+      ...chunks('c', two.bytes, 9999),
+    ]);
+    expect(listDisks(archive)).toEqual(['b.vmdk', 'a.vmdk', 'c']);
+    expect(contentIn('b.vmdk').equals(content)).toBe(true);
+    expect(contentIn('2').equals(one.content)).toBe(true);
+    expect(contentIn('3').equals(two.content)).toBe(true);
+  });
+
+  test('a sparse disk whose grains cross pieces', () => {
+    const file = join(folder, 'disk.vmdk');
+    createImage(file, { size: 3 * MIB, backing: undefined });
+    const made = openImage(file, { readOnly: false }).device;
+    made.write(pattern(2 * MIB, 4), 0, 2 * MIB, 12345);
+    made.close();
+    writeOva(archive, chunks('disk.vmdk', readFileSync(file), 100_003));
+    const { description, device } = openImage(archive, { readOnly: true });
+    expect(readDisk(device, 12345, 2 * MIB).equals(pattern(2 * MIB, 4))).toBe(true);
+    expect(readDisk(device, 0, 12345).equals(Buffer.alloc(12345))).toBe(true);
+    // Where the map says that bytes are, they are.
+    const whole = readFileSync(archive);
+    let shown = 0;
+    for (const run of mapImage(attachLayers(description))) {
+      if (run.kind !== 'data') continue;
+      const place = run.place?.offset ?? 0;
+      const there = whole.subarray(place, place + run.length);
+      expect(there.equals(readDisk(device, run.start, run.length))).toBe(true);
+      shown += run.length;
+    }
+    expect(shown).toBeGreaterThanOrEqual(2 * MIB);
+    device.close();
+  });
+
+  test('an extent that a descriptor names', () => {
+    const content = pattern(MIB, 1);
+    writeDescriptor(join(folder, 'd'), ['RW 2048 FLAT "data.bin" 0']);
+    const descriptor = { name: 'disk.vmdk', bytes: readFileSync(join(folder, 'd')) };
+    writeOva(archive, [descriptor, ...chunks('data.bin', content, 300_000)]);
+    expect(contentIn().equals(content)).toBe(true);
+  });
+
+  test.each([0, 1, 2])('of which piece %i is missing', (index) => {
+    const { bytes } = stream(3);
+    const size = Math.ceil(bytes.length / 4);
+    const pieces = chunks('disk.vmdk', bytes, size).filter((_, each) => each !== index);
+    writeOva(archive, pieces);
+    const error = errorOf(() => contentIn());
+    const expected = index === 0 ? 'VMDK_NO_DISK' : 'VMDK_TRUNCATED';
+    expect(error.code).toBe(expected);
+    if (index > 0) expect(error.message).toContain(`"disk.vmdk.00000000${index}"`);
+  });
+
+  test('of which the last is missing, as the OVF says', () => {
+    const { bytes } = stream(3);
+    const pieces = chunks('disk.vmdk', bytes, 10_000).slice(0, -1);
+    const said = `ovf:href="disk.vmdk" ovf:chunkSize="10000" ovf:size="${bytes.length}"`;
+    writeOva(archive, [ovf([said]), ...pieces]);
+    expect(errorOf(() => contentIn()).message).toMatch(/pieces have \d+ bytes of \d+; the last/);
   });
 });

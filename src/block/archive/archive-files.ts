@@ -11,15 +11,12 @@ import {
 } from '../../vmdk/machine/ovf.js';
 import { readBytes } from '../find-descriptor.js';
 import { isNamedVmdk } from './disk-content.js';
-import type { FileWindow } from '../host-file.js';
 import type { OpenedFile } from '../opened-files.js';
+import { joinChunks, type WholeFile } from './chunks.js';
 import type { Member } from './tar-members.js';
 
 /** A file of an appliance. */
-export interface ArchiveFile {
-  readonly name: string;
-  /** Where its bytes are in the archive. */
-  readonly window: FileWindow;
+export interface ArchiveFile extends WholeFile {
   /** What the OVF says of it. */
   readonly said: OvfFile | undefined;
   /** Whether the OVF says that it is a disk. */
@@ -44,19 +41,29 @@ export function findFiles(file: OpenedFile, members: readonly Member[]): Archive
   const ovf = findOvf(file, members, notices);
   const entries = ovf === undefined ? [] : new Set([...ovf.disks, ...ovf.files]);
   const disks = new Set(ovf?.disks);
-  const byName = new Map(members.map((member) => [member.name, member] as const).toReversed());
-  const list = new Map<Member, ArchiveFile>();
+  const whole = joinChunks(members);
+  const byName = new Map(whole.map((member) => [member.name, member] as const).toReversed());
+  const list = new Map<WholeFile, ArchiveFile>();
   for (const said of entries) {
     const member = namesOf(said.href, ovf?.name ?? '').flatMap((name) => byName.get(name) ?? [])[0];
     if (member === undefined || list.has(member)) continue;
-    list.set(member, { ...member, said, isSaidDisk: disks.has(said) });
+    list.set(member, withSize({ ...member, said, isSaidDisk: disks.has(said) }, said));
   }
-  const isNamed = (member: Member): boolean => isNamedVmdk(member.name);
-  const others = [...members.filter(isNamed), ...members.filter((member) => !isNamed(member))];
+  const isNamed = (member: WholeFile): boolean => isNamedVmdk(member.name);
+  const others = [...whole.filter(isNamed), ...whole.filter((member) => !isNamed(member))];
   for (const member of others) {
     if (!list.has(member)) list.set(member, { ...member, said: undefined, isSaidDisk: false });
   }
   return { list: [...list.values()], notices };
+}
+
+/** Whether the last pieces of a file are there, only the OVF knows. */
+function withSize(file: ArchiveFile, { size = 0 }: OvfFile): ArchiveFile {
+  const { fault, pieces, said, window } = file;
+  if (pieces === undefined || fault !== undefined || said?.isGzip === true) return file;
+  if (window.length >= size) return file;
+  const found = `its ${pieces.length} pieces have ${window.length} bytes of ${size}`;
+  return { ...file, fault: `${found}; the last are not in the archive` };
 }
 
 /** The OVF of an archive is its first member that is called so. */

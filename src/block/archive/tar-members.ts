@@ -6,7 +6,7 @@ import { Header } from 'tar/header';
 import { Pax } from 'tar/pax';
 import { VmdkError } from '../../vmdk/vmdk-error.js';
 import { readBytes } from '../find-descriptor.js';
-import type { FileWindow } from '../host-file.js';
+import type { FileWindow } from '../file-window.js';
 import type { OpenedFile } from '../opened-files.js';
 
 const BLOCK_BYTES = 512;
