@@ -1,4 +1,5 @@
 import type { BlockDevice } from './block-device.js';
+import type { HostFile } from './host-file.js';
 
 /** What an extent itself holds from some offset on: a stretch of one kind. */
 export interface Holding {
@@ -9,6 +10,18 @@ export interface Holding {
   /** Where its bytes stand as they are; absent where there are none, or they are compressed. */
   readonly place?: { readonly file: string; readonly offset: number };
   readonly isCompressed?: true;
+}
+
+/**
+ * What `file` holds from its byte `position` on, up to `limit`.
+ *
+ * @param shift from offsets in the extent to bytes of the file
+ */
+export function holdingIn(file: HostFile, position: number, limit: number, shift: number): Holding {
+  const { end, isHole, place } = file.stretch(position, limit);
+  const kind = isHole ? 'zero' : 'data';
+  const where = place === undefined ? {} : { place: { file: file.path, offset: place } };
+  return { kind, end: end - shift, ...where };
 }
 
 /**

@@ -2,7 +2,7 @@
  * A FLAT or VMFS extent: a stretch of a plain file, byte for byte. Reads and writes go straight to
  * the file; a flush is one barrier when something was written since the last. Holes are the host's.
  */
-import type { Extent, Holding } from './extent.js';
+import { holdingIn, type Extent, type Holding } from './extent.js';
 import { HostFile, type HostFileDescription } from './host-file.js';
 import type { LayerState } from './layer-state.js';
 
@@ -80,10 +80,8 @@ export class FlatExtent implements Extent {
   }
 
   holding(offset: number, limit: number): Holding {
-    const place = { file: this.#file.path, offset: this.#file.placeOf(this.#fileOffset + offset) };
-    const data = this.nextData(offset, limit);
-    if (data > offset) return { kind: 'zero', end: data, place };
-    return { kind: 'data', end: this.nextHole(offset, limit), place };
+    const base = this.#fileOffset;
+    return holdingIn(this.#file, base + offset, base + limit, base);
   }
 
   nextData(offset: number, limit: number): number {

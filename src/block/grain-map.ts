@@ -8,7 +8,7 @@
 import { alignDown } from '../binary/alignment.js';
 import { GTE_UNALLOCATED, GTE_ZEROED, isAllocated } from '../vmdk/grain-entry.js';
 import type { Beneath } from './beneath.js';
-import type { Holding } from './extent.js';
+import { holdingIn, type Holding } from './extent.js';
 import { NOT_RESIDENT, type GrainTables } from './grain-tables.js';
 import type { HostFile } from './host-file.js';
 import type { LayerState } from './layer-state.js';
@@ -74,10 +74,7 @@ export class GrainMap {
     if (this.#source === undefined) return { kind: 'data', end, isCompressed: true };
     const { file, scale } = this.#source;
     const shift = placeOf(scale, entry) - alignDown(offset, this.#grainBytes);
-    const place = { file: file.path, offset: file.placeOf(offset + shift) };
-    const data = file.nextData(offset + shift, end + shift) - shift;
-    if (data > offset) return { kind: 'zero', end: data, place };
-    return { kind: 'data', end: file.nextHole(offset + shift, end + shift) - shift, place };
+    return holdingIn(file, offset + shift, end + shift, shift);
   }
 
   /** The first offset in `[offset, limit)` that may hold data, or `limit`. */

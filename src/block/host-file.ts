@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, ftruncateSync } from 'node:fs';
 import { systemError } from '../errno.js';
+import { pieceAt, type FilePieces, type FileWindow } from './file-window.js';
 import {
   preallocate,
   punchHole,
@@ -20,8 +21,25 @@ export interface HostFileDescription {
   readonly fd: number;
   /** For messages. */
   readonly path: string;
-  /** The part of it that counts, in bytes, where that is not all of it; it is only read then. */
-  readonly window?: { readonly offset: number; readonly length: number };
+  /** The part of it that counts, where that is not all of it; it is only read then. */
+  readonly window?: FileWindow;
+}
+
+/** A stretch of a file that is data, or a hole. */
+export interface FileStretch {
+  /** The first byte behind it; more of the kind may follow. */
+  readonly end: number;
+  readonly isHole: boolean;
+  /** The byte of the whole file at which it begins; undefined where none is behind it. */
+  readonly place: number | undefined;
+}
+
+/** A piece of a file, or a part of one; bytes of the part of the file that counts. */
+interface Piece {
+  readonly from: number;
+  readonly end: number;
+  /** Where it begins in the whole file; undefined for a hole. */
+  readonly place: number | undefined;
 }
 
 /** Bytes of a block of the host in `st_blocks`. */
@@ -32,6 +50,7 @@ export class HostFile {
   readonly #fd: number;
   readonly #start: number;
   readonly #end: number;
+  readonly #pieces: FilePieces | undefined;
 
   constructor(description: HostFileDescription) {
     const { window } = description;
@@ -39,20 +58,62 @@ export class HostFile {
     this.#fd = description.fd;
     this.#start = window?.offset ?? 0;
     this.#end = window === undefined ? Infinity : window.offset + window.length;
+    this.#pieces = window?.pieces;
   }
 
   /** Fills `length` bytes of `target`; bytes past the end of the file read as zeros. */
   read(target: Uint8Array, targetOffset: number, length: number, position: number): void {
+    if (this.#pieces !== undefined) {
+      this.#readPieces(this.#pieces, target, targetOffset, length, position);
+      return;
+    }
     const start = this.#start + position;
     const there = Math.min(length, Math.max(0, this.#end - start));
+    const done = this.#readRange(target, targetOffset, there, start);
+    if (done < length) target.fill(0, targetOffset + done, targetOffset + length);
+  }
+
+  /** Reads `length` bytes of the whole file; how many there are. */
+  #readRange(target: Uint8Array, targetOffset: number, length: number, place: number): number {
     let done = 0;
-    while (done < there) {
+    while (done < length) {
       const to = targetOffset + done;
-      const count = readAt(this.#fd, target, to, there - done, start + done, this.path);
+      const count = readAt(this.#fd, target, to, length - done, place + done, this.path);
       if (count === 0) break;
       done += count;
     }
-    if (done < length) target.fill(0, targetOffset + done, targetOffset + length);
+    return done;
+  }
+
+  #readPieces(
+    pieces: FilePieces,
+    target: Uint8Array,
+    targetOffset: number,
+    length: number,
+    position: number,
+  ): void {
+    const limit = position + length;
+    let to = targetOffset;
+    for (const { end, from, place } of this.#piecesIn(pieces, position, limit)) {
+      const done = place === undefined ? 0 : this.#readRange(target, to, end - from, place);
+      if (done < end - from) target.fill(0, to + done, to + end - from);
+      to += end - from;
+    }
+    target.fill(0, to, targetOffset + length);
+  }
+
+  /** The pieces between `position` and `limit`, cut off there. */
+  *#piecesIn(pieces: FilePieces, position: number, limit: number): Generator<Piece> {
+    const { places, starts } = pieces;
+    const all = Math.min(limit, this.#end - this.#start);
+    let from = position;
+    for (let piece = pieceAt(pieces, position); from < all; piece++) {
+      const start = starts[piece] ?? 0;
+      const place = places[piece] ?? -1;
+      const end = Math.min(starts[piece + 1] ?? Infinity, all);
+      yield { from, end, place: place < 0 ? undefined : place + from - start };
+      from = end;
+    }
   }
 
   /** Writes all of `length` bytes, or throws the system's error. */
@@ -98,6 +159,7 @@ export class HostFile {
 
   /** Length of the file in bytes, asked from the system; never on the write path. */
   length(): number {
+    if (this.#pieces !== undefined) return this.#end - this.#start;
     return Math.min(fstatSync(this.#fd).size, this.#end) - this.#start;
   }
 
@@ -105,7 +167,8 @@ export class HostFile {
   allocatedBytes(): number {
     const stats = fstatSync(this.#fd);
     if (stats.isBlockDevice()) return Infinity;
-    return Math.min(stats.blocks * BLOCK_BYTES, this.#end - this.#start);
+    const most = this.#pieces?.bytes ?? this.#end - this.#start;
+    return Math.min(stats.blocks * BLOCK_BYTES, most);
   }
 
   /**
@@ -119,19 +182,46 @@ export class HostFile {
 
   /** The first byte in `[position, limit)` that the host has data for, or `limit`. */
   nextData(position: number, limit: number): number {
-    const start = this.#start;
-    return seekData(this.#fd, start + position, start + limit) - start;
+    if (this.#pieces === undefined) return this.#seek(seekData, position, limit, this.#start);
+    for (const { end, from, place } of this.#piecesIn(this.#pieces, position, limit)) {
+      const found = place === undefined ? end : this.#seek(seekData, from, end, place - from);
+      if (found < end) return found;
+    }
+    return limit;
   }
 
   /** The first byte in `[position, limit)` that is a hole on the host, or `limit`. */
   nextHole(position: number, limit: number): number {
-    const start = this.#start;
-    return seekHole(this.#fd, start + position, start + limit) - start;
+    if (this.#pieces === undefined) return this.#seek(seekHole, position, limit, this.#start);
+    for (const { end, from, place } of this.#piecesIn(this.#pieces, position, limit)) {
+      const found = place === undefined ? from : this.#seek(seekHole, from, end, place - from);
+      if (found < end) return found;
+    }
+    return limit;
   }
 
-  /** The byte of the whole file that `position` of its part that counts is. */
-  placeOf(position: number): number {
-    return this.#start + position;
+  /** @param shift from places of the part that counts to those of the whole file */
+  #seek(seek: typeof seekData, position: number, limit: number, shift: number): number {
+    return seek(this.#fd, position + shift, limit + shift) - shift;
+  }
+
+  /** What begins at `position`, and goes on up to `limit` at most. */
+  stretch(position: number, limit: number): FileStretch {
+    if (this.#pieces === undefined) {
+      return this.#stretchOf(position, limit, this.#start + position);
+    }
+    // Only what lies in one piece is in one place.
+    for (const { end, place } of this.#piecesIn(this.#pieces, position, limit)) {
+      if (place === undefined) return { end, isHole: true, place };
+      return this.#stretchOf(position, end, place);
+    }
+    return { end: limit, isHole: true, place: undefined };
+  }
+
+  #stretchOf(position: number, limit: number, place: number): FileStretch {
+    const data = this.nextData(position, limit);
+    if (data > position) return { end: data, isHole: true, place };
+    return { end: this.nextHole(position, limit), isHole: false, place };
   }
 
   close(): void {

@@ -86,7 +86,7 @@ export function openImage(path: string, options: OpenOptions): OpenedImage {
   const files = new OpenedFiles(options.lock === true ? new FileLocks(notices) : undefined);
   const policy = policyOf(options);
   try {
-    const source = sourceOf(files, path, policy, options.disk);
+    const source = sourceOf(files, path, policy, options.disk, notices);
     const { parent } = options;
     const base = parent === undefined ? undefined : HostSource.named(files, parent, policy);
     const chain = openChain(files, source, policy, notices, base);
@@ -148,6 +148,7 @@ export function listDisks(path: string): readonly string[] | undefined {
 /**
  * The image file that the user named: `path`, or a disk inside the archive `path`.
  *
+ * @param notices gets what is to be said of the archive
  * @throws VmdkError VMDK_WHICH_DISK, VMDK_NO_DISK, VMDK_BAD_ARCHIVE; the system's error
  */
 export function sourceOf(
@@ -155,11 +156,16 @@ export function sourceOf(
   path: string,
   policy: OpenPolicy,
   disk: string | undefined,
+  notices: string[] = [],
 ): FileSource {
   const source = HostSource.named(files, path, policy);
   const file = source.open();
   try {
-    if (OvaArchive.isArchive(file)) return OvaArchive.read(files, file).disk(disk);
+    if (OvaArchive.isArchive(file)) {
+      const archive = OvaArchive.read(files, file);
+      notices.push(...archive.notices);
+      return archive.disk(disk);
+    }
   } finally {
     files.close(file);
   }

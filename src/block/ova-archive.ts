@@ -1,71 +1,59 @@
 /**
- * An OVA appliance: a tar archive with disks in it, which are read where they lie. Only the headers
- * of its members are looked at, each at the end of the one before.
+ * An OVA appliance: a tar archive with disks in it, which are read where they lie. A disk is a file
+ * that begins as a VMDK, whatever it is called.
  */
 import { posix } from 'node:path';
-import { Header } from 'tar/header';
-import { Pax } from 'tar/pax';
-import { viewOf } from '../binary/struct.js';
-import { looksLikeDescriptor } from '../vmdk/descriptor.js';
-import { DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
-import { SPARSE_MAGICNUMBER, SparseExtentHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { readBytes } from './find-descriptor.js';
+import { findFiles, type ArchiveFile } from './archive/archive-files.js';
+import { descriptorText, isDisk, isNamedVmdk, otherImage } from './archive/disk-content.js';
+import { isTar, readMembers } from './archive/tar-members.js';
 import { NOWHERE, type FileSource } from './file-source.js';
 import { replaced, type OpenedFile, type OpenedFiles } from './opened-files.js';
-
-const BLOCK_BYTES = 512;
-
-/** Members of an archive, at most: an appliance has a handful. */
-const MEMBERS_MAX = 10_000;
-
-/** Longest name record, bytes. */
-const RECORD_BYTES_MAX = 64 * 1024;
-
-/** A file in an archive; bytes. */
-interface Member {
-  readonly name: string;
-  readonly offset: number;
-  readonly length: number;
-}
 
 /** An archive and the disks in it. */
 export class OvaArchive {
   readonly #files: OpenedFiles;
   readonly #file: OpenedFile;
-  readonly #members: readonly Member[];
-  readonly #disks: readonly Member[];
-  /** Names of the disks, in the order of the archive. */
+  readonly #members: readonly ArchiveFile[];
+  readonly #disks: readonly ArchiveFile[];
+  /** Disks that are no VMDK: what they are, by name. */
+  readonly #others: ReadonlyMap<string, string>;
+  /** Names of the disks, in the order of the OVF, or of the archive where that has none. */
   readonly disks: readonly string[];
+  /** What the user should know of it, a sentence each. */
+  readonly notices: readonly string[];
 
-  private constructor(files: OpenedFiles, file: OpenedFile, members: readonly Member[]) {
+  private constructor(files: OpenedFiles, file: OpenedFile) {
     this.#files = files;
     this.#file = file;
-    this.#members = members;
-    const named = members.filter(({ name }) => /\.vmdk$/i.test(name));
-    const texts = named.map((member) => textOf(file, member));
-    const images = named.filter(
-      (member, index) => texts[index] !== '' || isSparseImage(file, member, texts),
+    const { list, notices } = findFiles(file, readMembers(file));
+    this.#members = list;
+    const view = (member: ArchiveFile): OpenedFile => viewOfMember(file, member);
+    const texts = list.map((member) => descriptorText(view(member), member.name)).filter(Boolean);
+    const images = list.filter((member) => isDisk(view(member), member.name, texts));
+    this.#others = otherDisks(
+      file,
+      list.filter((member) => !images.includes(member)),
     );
     // Where none is one, a damaged disk still gets an error of its own.
+    const named = list.filter(({ name }) => isNamedVmdk(name) && !this.#others.has(name));
     this.#disks = images.length > 0 ? images : named;
     this.disks = this.#disks.map(({ name }) => name);
+    this.notices = notices;
   }
 
   /** Whether a file begins as a tar archive does. */
   static isArchive(file: OpenedFile): boolean {
-    if (file.length < BLOCK_BYTES) return false;
-    const block = readBytes(file, 0, BLOCK_BYTES);
-    return block.toString('latin1', 257, 262) === 'ustar';
+    return isTar(file);
   }
 
   /**
-   * Lists the members of an archive.
+   * Looks at the members of an archive.
    *
    * @throws VmdkError VMDK_BAD_ARCHIVE, VMDK_TRUNCATED
    */
   static read(files: OpenedFiles, file: OpenedFile): OvaArchive {
-    return new OvaArchive(files, file, readMembers(file));
+    return new OvaArchive(files, file);
   }
 
   /**
@@ -77,9 +65,8 @@ export class OvaArchive {
     const { disks } = this;
     const { path } = this.#file;
     const list = disks.map((name, index) => `${index + 1} ${name}`).join(', ');
-    if (disks.length === 0) {
-      throw new VmdkError('VMDK_NO_DISK', path, 'is an archive without a VMDK disk in it');
-    }
+    const member = wanted === undefined ? this.#disks[0] : this.#find(wanted);
+    if (disks.length === 0 || member === undefined) this.#assertNoOther(wanted);
     if (wanted === undefined && disks.length > 1) {
       throw new VmdkError(
         'VMDK_WHICH_DISK',
@@ -87,9 +74,6 @@ export class OvaArchive {
         `has ${disks.length} disks: ${list}; choose one with --disk`,
       );
     }
-    const index = /^\d+$/.test(wanted ?? '1') ? Number(wanted ?? '1') - 1 : -1;
-    const name = posix.normalize(wanted ?? '');
-    const member = this.#disks.find((each) => each.name === name) ?? this.#disks[index];
     if (member !== undefined) return this.#sourceOf(member);
     throw new VmdkError(
       'VMDK_WHICH_DISK',
@@ -98,8 +82,26 @@ export class OvaArchive {
     );
   }
 
+  #find(wanted: string): ArchiveFile | undefined {
+    const name = posix.normalize(wanted);
+    const named = this.#disks.find((each) => each.name === name);
+    return named ?? (/^\d+$/.test(wanted) ? this.#disks[Number(wanted) - 1] : undefined);
+  }
+
+  /** @throws VmdkError VMDK_NO_DISK where there is no disk at all, or what is wanted is no VMDK */
+  #assertNoOther(wanted: string | undefined): void {
+    const name = posix.normalize(wanted ?? '');
+    const kind = this.#others.get(name);
+    const [first] = this.#others;
+    const other = kind === undefined ? first : ([name, kind] as const);
+    if (kind === undefined && this.disks.length > 0) return;
+    const none = this.disks.length > 0 ? '' : 'is an archive without a VMDK disk in it';
+    const reason = [none, ...(other === undefined ? [] : [describeOther(...other)])];
+    throw new VmdkError('VMDK_NO_DISK', this.#file.path, reason.filter(Boolean).join(': '));
+  }
+
   /** What a member names lies in the member's own folder, or from there on. */
-  #sourceOf(member: Member): FileSource {
+  #sourceOf(member: ArchiveFile): FileSource {
     const path = `${this.#file.path}:${member.name}`;
     return {
       path,
@@ -117,114 +119,41 @@ export class OvaArchive {
   }
 
   /** Each member has a descriptor of its own, to be closed by its user. */
-  #open(member: Member, path: string): OpenedFile {
+  #open({ fault, window }: ArchiveFile, path: string): OpenedFile {
+    if (fault !== undefined) throw new VmdkError('VMDK_TRUNCATED', path, fault);
     const opened = this.#files.open(this.#file.path);
     const { fd, identity } = opened;
     // The members were found in what was there before.
     if (identity !== this.#file.identity || opened.length !== this.#file.length) {
       throw replaced(this.#file.path);
     }
-    const { length, offset } = member;
-    return { fd, path, length, identity: `${identity}:${offset}`, window: { offset, length } };
+    const { length, offset } = window;
+    return { fd, path, length, identity: `${identity}:${offset}`, window };
   }
 }
 
-/** The text of a member that is a descriptor; empty for another. */
-function textOf(file: OpenedFile, { length, offset }: Member): string {
-  const head = readBytes(file, offset, Math.min(length, SECTOR_BYTES)).toString('latin1');
-  if (!looksLikeDescriptor(head)) return '';
-  return readBytes(file, offset, Math.min(length, DESCRIPTOR_BYTES_MAX)).toString('latin1');
+/** A member to look at, as long as the archive is open. */
+function viewOfMember(archive: OpenedFile, { name, window }: ArchiveFile): OpenedFile {
+  const path = `${archive.path}:${name}`;
+  return { ...archive, path, length: window.length, window };
 }
 
-/** Whether a member is the sparse file of a disk, and not an extent that one of `descriptors` names. */
-function isSparseImage(
-  file: OpenedFile,
-  { length, name, offset }: Member,
-  descriptors: readonly string[],
-): boolean {
-  if (length < SECTOR_BYTES) return false;
-  const head = readBytes(file, offset, SECTOR_BYTES);
-  if (head.readUInt32LE() !== SPARSE_MAGICNUMBER) return false;
-  const descriptorOffset = SparseExtentHeader.descriptorOffset.get(viewOf(head), 0) * SECTOR_BYTES;
-  if (descriptorOffset === 0 || descriptorOffset + SECTOR_BYTES > length) {
-    return descriptorOffset !== 0;
+/** Endings of the names of plain disks. */
+const PLAIN_NAME = /\.(?:raw|img|hdd)$/i;
+
+/** What those of `members` are that are disks of another kind, by name. */
+function otherDisks(archive: OpenedFile, members: readonly ArchiveFile[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const member of members) {
+    const { isSaidDisk, name } = member;
+    const isPlain = (isSaidDisk && !isNamedVmdk(name)) || PLAIN_NAME.test(name);
+    const kind = otherImage(viewOfMember(archive, member)) ?? (isPlain ? 'a raw disk' : undefined);
+    if (kind !== undefined) found.set(name, kind);
   }
-  // QEMU leaves room for a descriptor in each extent of a split disk, and writes none.
-  if (readBytes(file, offset + descriptorOffset, 1)[0] !== 0) return true;
-  return !descriptors.some((text) => text.includes(`"${posix.basename(name)}"`));
+  return found;
 }
 
-/** A header whose checksum is right; undefined where it is not, or has numbers that cannot be. */
-function decodeHeader(block: Buffer, extended?: Pax): Header | undefined {
-  try {
-    const header = new Header(block, 0, extended);
-    return header.cksumValid ? header : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Walks over the headers. */
-function readMembers(file: OpenedFile): Member[] {
-  const members: Member[] = [];
-  let extended: Pax | undefined;
-  for (let at = 0; at + BLOCK_BYTES <= file.length;) {
-    const block = readBytes(file, at, BLOCK_BYTES);
-    if (block.every((byte) => byte === 0)) break;
-    const header = decodeHeader(block, extended);
-    const length = header?.size ?? 0;
-    const offset = at + BLOCK_BYTES;
-    if (header === undefined || !Number.isSafeInteger(length)) {
-      throw new VmdkError(
-        'VMDK_BAD_ARCHIVE',
-        file.path,
-        `the header of member ${members.length + 1} at byte ${at} is damaged`,
-      );
-    }
-    if (offset + length > file.length) {
-      throw new VmdkError(
-        'VMDK_TRUNCATED',
-        file.path,
-        `its member ${JSON.stringify(header.path)} ends at byte ${offset + length}, but the file has only ${file.length} bytes; it is truncated`,
-      );
-    }
-    if (RECORDS.has(header.type)) extended = readRecord(file, header, offset, length, extended);
-    else {
-      if (FILES.has(header.type))
-        members.push({ name: posix.normalize(header.path ?? ''), offset, length });
-      extended = undefined;
-    }
-    if (members.length > MEMBERS_MAX) throw tooMany(file);
-    at = offset + Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES;
-  }
-  return members;
-}
-
-/** Members that say something of the next one, and those that are files. */
-const RECORDS: ReadonlySet<string> = new Set(['ExtendedHeader', 'NextFileHasLongPath']);
-const FILES: ReadonlySet<string> = new Set(['File', 'OldFile', 'ContiguousFile']);
-
-function readRecord(
-  file: OpenedFile,
-  header: Header,
-  offset: number,
-  length: number,
-  before: Pax | undefined,
-): Pax {
-  if (length > RECORD_BYTES_MAX) {
-    throw new VmdkError(
-      'VMDK_BAD_ARCHIVE',
-      file.path,
-      `a record of ${length} bytes at byte ${offset} (at most ${RECORD_BYTES_MAX} expected)`,
-    );
-  }
-  const text = readBytes(file, offset, length).toString('utf8');
-  if (header.type === 'ExtendedHeader') return Pax.parse(text, before);
-  const path = text.split('\0', 1)[0] ?? '';
-  const size = before?.size;
-  return new Pax(size === undefined ? { path } : { path, size });
-}
-
-function tooMany(file: OpenedFile): VmdkError {
-  return new VmdkError('VMDK_BAD_ARCHIVE', file.path, `has more than ${MEMBERS_MAX} members`);
+function describeOther(name: string, kind: string): string {
+  const use = kind === 'a raw disk' ? 'use it as it is' : 'convert it with qemu-img';
+  return `its member ${JSON.stringify(name)} is ${kind}; take it out with tar -xf, and ${use}`;
 }

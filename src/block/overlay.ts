@@ -55,7 +55,7 @@ export function openOverlaid(
   const policy = { ...policyOf(options), readOnly: true };
   let made: NewOverlay | undefined;
   try {
-    const source = sourceOf(files, path, policy, options.disk);
+    const source = sourceOf(files, path, policy, options.disk, notices);
     const base = openChain(files, source, policy, notices);
     assertShort(base, path);
     const parent = { source, layers: base, path };

@@ -42,7 +42,7 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
   // Without the C library all of a file counts as data, and nothing can be given back.
   libcIfAny();
   try {
-    const first = check(files, path, options);
+    const first = check(files, path, options, notices);
     notices.push(...files.takeRemarks());
     const found = mendableIn(first);
     for (const [kept, reason] of first.kept) {
@@ -53,7 +53,7 @@ export function checkAndRepair(path: string, options: CheckOptions): CheckReport
       return { problems: first.problems, mended: [], mendable: found, notices };
     }
     mendAll(files, distinct(first.files), found);
-    const second = check(files, path, options);
+    const second = check(files, path, options, []);
     const left = mendableIn(second);
     return { problems: second.problems, mended: found, mendable: left, notices };
   } finally {
@@ -76,9 +76,14 @@ function mendAll(files: OpenedFiles, all: readonly OpenedFile[], found: readonly
   }
 }
 
-function check(files: OpenedFiles, path: string, options: CheckOptions): CheckResult {
+function check(
+  files: OpenedFiles,
+  path: string,
+  options: CheckOptions,
+  notices: string[],
+): CheckResult {
   const policy = policyOf({ ...options.permissions, readOnly: !options.repair });
-  const source = sourceOf(files, path, policy, options.disk);
+  const source = sourceOf(files, path, policy, options.disk, notices);
   if (options.repair && source.readOnlyReason !== undefined) {
     throw new VmdkError(
       'VMDK_READ_ONLY',
