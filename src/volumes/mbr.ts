@@ -48,7 +48,7 @@ const ACTIVE = 0x80;
 /** The first number of logical partitions. */
 const FIRST_LOGICAL = 5;
 
-/** Most tables of a chain that are followed: some may be empty. */
+/** Most tables that are followed: some may be empty. */
 const CHAIN_MAX = 2 * PARTITIONS_MAX;
 
 interface DosEntry {
@@ -124,12 +124,12 @@ function addNested(read: ReadDisk, size: number, mbr: Mbr, firstNumber: number):
   }
 }
 
-/** The chain of tables in extended partitions. */
+/** The chains of tables in extended partitions. */
 class Chain {
   readonly #read: ReadDisk;
   readonly #size: number;
   readonly #mbr: Mbr;
-  readonly #visited = new Set<number>();
+  #tables = 0;
   #number = FIRST_LOGICAL;
 
   constructor(read: ReadDisk, size: number, mbr: Mbr) {
@@ -144,15 +144,22 @@ class Chain {
   }
 
   follow(extended: DosEntry): void {
+    // The first sector of a disk is no table of logical partitions.
+    if (extended.start === 0) return;
+    const visited = new Set<string>();
     // Sectors that the table at hand speaks for.
     let room = extended.sectors;
     for (let sector = extended.start; ;) {
-      const refusal = this.#refusal(sector);
+      const step = `${sector} ${room}`;
+      const refusal = visited.has(step)
+        ? 'was there before: the chain goes round in circles'
+        : this.#refusal(sector);
       if (refusal !== undefined) {
         this.#mbr.notices.push(`the table of logical partitions at sector ${sector} ${refusal}`);
         return;
       }
-      this.#visited.add(sector);
+      visited.add(step);
+      this.#tables++;
       this.#mbr.places.push({ start: sector * SECTOR, end: (sector + 1) * SECTOR });
       const entries = entriesOf(this.#read(sector * SECTOR, SECTOR));
       if (entries === undefined) {
@@ -196,8 +203,7 @@ class Chain {
 
   #refusal(sector: number): string | undefined {
     if ((sector + 1) * SECTOR > this.#size) return 'lies past the end of the disk';
-    if (this.#visited.has(sector)) return 'was there before: the chain goes round in circles';
-    if (this.#visited.size >= CHAIN_MAX) return `is the ${CHAIN_MAX}th, and no more are read`;
+    if (this.#tables >= CHAIN_MAX) return `is the ${CHAIN_MAX}th, and no more are read`;
     return undefined;
   }
 }

@@ -241,6 +241,29 @@ const CASES: readonly (readonly [what: string, make: () => Buffer])[] = [
     },
   ],
   [
+    'an extended partition that begins with the disk',
+    () => {
+      const made = disk();
+      putDosTable(made, 0, [extended(0, 6000), extended(64, 100)]);
+      putDosTable(made, 64, [extended(512, 2000)]);
+      putDosTable(made, 512, [linux(0, 512)]);
+      return made;
+    },
+  ],
+  [
+    'two extended partitions that share a table',
+    () => {
+      const made = disk();
+      putDosTable(made, 0, [extended(64, 4000), extended(100, 4000)]);
+      putDosTable(made, 64, [linux(1, 10), extended(512, 500)]);
+      putDosTable(made, 100, [linux(1, 10), extended(476, 500)]);
+      putDosTable(made, 576, [linux(1, 10), extended(1000, 500)]);
+      putDosTable(made, 1064, [linux(1, 10)]);
+      putDosTable(made, 1100, [linux(1, 10)]);
+      return made;
+    },
+  ],
+  [
     'an Apple map of blocks of 2048 bytes',
     () => {
       const made = disk();
