@@ -21,7 +21,7 @@ export function addInfoCommand(program: Command): void {
     .command('info')
     .summary('show what an image is made of')
     .description(
-      'Show size, subformat, extents and parents of an image, its partitions with the commands that mount them, who has it in use, and the disks in an OVA. The image is only read.',
+      'Show size, subformat, extents and parents of an image, its partitions, what blkid finds in them and the commands that open it, who has it in use, and the disks in an OVA. The image is only read.',
     )
     .argument('<image>', 'the VMDK file, the descriptor of a split disk, or an OVA')
     .action(info);

@@ -8,6 +8,8 @@ import {
   type TableKind,
 } from '../volumes/partition-table.js';
 import { formatSize } from './size.js';
+import { describeContent, openingCommands } from './volume-commands.js';
+import { VolumeContents, type Content } from './volume-contents.js';
 
 /** The JSON shape; start and size in bytes. */
 interface PartitionInfo {
@@ -26,15 +28,19 @@ interface PartitionInfo {
   readonly bootable: boolean;
   /** Its name in a mount; null for an extended partition, which is no file. */
   readonly file: string | null;
+  /** What is in it; null where it is nothing known, undefined where that cannot be told. */
+  readonly content: Content | null | undefined;
 }
 
 export interface PartitionsInfo {
   readonly partitionTable: TableKind | null;
   readonly partitions: readonly PartitionInfo[];
+  /** What is on a disk that has no partition table, as `content` of a partition. */
+  readonly content: Content | null | undefined;
 }
 
 /**
- * The partitions of a disk.
+ * The partitions of a disk, and what is in them.
  *
  * @param notices gets what is odd about its table, also that it cannot be read
  */
@@ -44,13 +50,24 @@ export function describePartitions(device: BlockDevice, notices: string[]): Part
     table = partitionTableOf(device);
   } catch (error) {
     notices.push(`the partition table cannot be read: ${describeError(error)}`);
-    return { partitionTable: null, partitions: [] };
+    return { partitionTable: null, partitions: [], content: undefined };
   }
   notices.push(...table.notices.map((notice) => `partition table: ${notice}`));
-  return { partitionTable: table.kind ?? null, partitions: table.partitions.map(infoOf) };
+  const contents = new VolumeContents(device);
+  try {
+    const { kind, partitions } = table;
+    const whole = { start: 0, size: device.size };
+    return {
+      partitionTable: kind ?? null,
+      partitions: partitions.map((partition) => infoOf(partition, contents, notices)),
+      content: kind === undefined ? contents.find(whole, 'the disk', notices) : undefined,
+    };
+  } finally {
+    contents.close();
+  }
 }
 
-function infoOf(partition: Partition): PartitionInfo {
+function infoOf(partition: Partition, contents: VolumeContents, notices: string[]): PartitionInfo {
   const { bootable, isContainer, label, letter, number, parent, size, start, type, typeName } =
     partition;
   return {
@@ -64,6 +81,7 @@ function infoOf(partition: Partition): PartitionInfo {
     label: label === '' ? null : label,
     bootable,
     file: isContainer ? null : `p${number}.raw`,
+    content: isContainer ? undefined : contents.find(partition, `partition ${number}`, notices),
   };
 }
 
@@ -77,32 +95,38 @@ const TABLES: Readonly<Record<TableKind, string>> = {
 };
 
 /** Lines for people, with what mounts each partition. */
-export function formatPartitions({ partitionTable, partitions }: PartitionsInfo): string[] {
-  if (partitionTable === null) return [];
+export function formatPartitions(info: PartitionsInfo): string[] {
+  const { content, partitionTable, partitions } = info;
+  const where = 'MNT being where the image is mounted';
+  if (partitionTable === null) {
+    if (content === undefined || content === null) return [];
+    const commands = openingCommands(content, '', { file: 'disk.raw', range: undefined });
+    const what = `partitions: none, the disk ${describeContent(content).join('')}`;
+    return [commands.length === 0 ? what : `${what}, ${where}`, ...indented(commands)];
+  }
   const table = TABLES[partitionTable];
   if (partitions.length === 0) return [`partitions: none in its ${table} table`];
-  return [
-    `partitions: ${table}, MNT being where the image is mounted`,
-    ...partitions.flatMap(format),
-  ];
+  return [`partitions: ${table}, ${where}`, ...partitions.flatMap(format)];
 }
 
 function format(partition: PartitionInfo): string[] {
-  const { bootable, file, label, letter, number, parent, size, start, type, typeName } = partition;
+  const { bootable, content, file, label, letter, number, parent, size, start, type, typeName } =
+    partition;
   const facts = [
     `${typeName}${typeName === 'unknown' ? ` (${type})` : ''}`,
     ...(letter === null ? [] : [parent === null ? letter : `${letter} of partition ${parent}`]),
     ...(label === null ? [] : [JSON.stringify(label)]),
     `${formatSize(size)} at byte ${start}`,
     ...(bootable ? ['bootable'] : []),
+    ...describeContent(content),
   ];
-  const indent = ' '.repeat(8);
-  const commands = [
-    `${indent}mount -o loop MNT/${file ?? ''} DIR`,
-    `${indent}mount -o loop,offset=${start},sizelimit=${size} MNT/disk.raw DIR`,
-  ];
+  const volume = { file: file ?? '', range: { start, size } };
   return [
     `${String(number).padStart(5)}:  ${facts.join(', ')}`,
-    ...(file === null ? [] : commands),
+    ...(file === null ? [] : indented(openingCommands(content, typeName, volume))),
   ];
+}
+
+function indented(lines: readonly string[]): string[] {
+  return lines.map((line) => `${' '.repeat(8)}${line}`);
 }

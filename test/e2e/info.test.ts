@@ -8,7 +8,8 @@ import { newImage } from '../helpers/images.js';
 import { mountImage } from '../helpers/mounted.js';
 import { putDosTable, putGpt } from '../helpers/partition-tables.js';
 import { isMissing } from '../helpers/requirements.js';
-import { vmdkfs } from '../helpers/run.js';
+import { CLI, run, vmdkfs } from '../helpers/run.js';
+import { ext2, luks, swap } from '../helpers/volume-contents.js';
 
 const MIB = 1024 * 1024;
 
@@ -40,34 +41,37 @@ describe('partitions', () => {
       { type: 0x99, start: 6144, sectors: 5000 },
     ]);
     putDosTable(disk, 8192, [{ type: 0x07, start: 2048, sectors: 2048 }]);
+    ext2(2 * MIB, 'root').copy(disk, MIB);
+    swap(64 * 1024).copy(disk, 6144 * 512);
     fill(disk);
     const { stderr, stdout } = await info();
     expect(stderr).toBe('vmdkfs: partition table: partitions 3 and 5 overlap\n');
     expect(await info('--quiet')).toEqual({ stdout, stderr: '' });
     expect(stdout.slice(stdout.indexOf('partitions:')).split('\n')).toEqual([
       'partitions: DOS, MNT being where the image is mounted',
-      '    1:  Linux, 2 MiB (2097152 bytes) at byte 1048576, bootable',
+      '    1:  Linux, 2 MiB (2097152 bytes) at byte 1048576, bootable, holds ext2 labelled "root"',
       '        mount -o loop MNT/p1.raw DIR',
       '        mount -o loop,offset=1048576,sizelimit=2097152 MNT/disk.raw DIR',
       '    2:  Extended, 4 MiB (4194304 bytes) at byte 4194304',
-      '    3:  unknown (0x99), 2.441 MiB (2560000 bytes) at byte 3145728',
-      '        mount -o loop MNT/p3.raw DIR',
-      '        mount -o loop,offset=3145728,sizelimit=2560000 MNT/disk.raw DIR',
-      '    5:  HPFS/NTFS/exFAT, 1 MiB (1048576 bytes) at byte 5242880',
-      '        mount -o loop MNT/p5.raw DIR',
-      '        mount -o loop,offset=5242880,sizelimit=1048576 MNT/disk.raw DIR',
+      '    3:  unknown (0x99), 2.441 MiB (2560000 bytes) at byte 3145728, holds swap space',
+      '    5:  HPFS/NTFS/exFAT, 1 MiB (1048576 bytes) at byte 5242880, holds nothing that blkid knows',
       '',
     ]);
     const json = JSON.parse((await info('--json')).stdout) as unknown;
     expect(json).toMatchObject({
       partitionTable: 'dos',
       partitions: [
-        { number: 1, start: MIB, size: 2 * MIB, type: '0x83', bootable: true, file: 'p1.raw' },
+        {
+          ...{ number: 1, start: MIB, size: 2 * MIB, type: '0x83', bootable: true, file: 'p1.raw' },
+          content: { type: 'ext2', usage: 'filesystem', version: '1.0', label: 'root', uuid: null },
+        },
         { number: 2, typeName: 'Extended', label: null, bootable: false, file: null },
-        { number: 3, file: 'p3.raw' },
-        { number: 5, file: 'p5.raw' },
+        { number: 3, file: 'p3.raw', content: { type: 'swap', usage: 'other' } },
+        { number: 5, file: 'p5.raw', content: null },
       ],
     });
+    expect(json).not.toHaveProperty('content');
+    expect(json).not.toHaveProperty('partitions.1.content');
   });
 
   test('of a GPT are shown with their labels, and control characters not at all', async () => {
@@ -81,7 +85,7 @@ describe('partitions', () => {
       'vmdkfs: partition table: the first GPT is damaged; the one at the end of the disk is used\n',
     );
     expect(stdout).toContain(
-      '\n    3:  Linux filesystem, "my \\u001b[31m root", 1 MiB (1048576 bytes) at byte 1048576\n',
+      '\n    3:  Linux filesystem, "my \\u001b[31m root", 1 MiB (1048576 bytes) at byte 1048576, holds',
     );
     expect(JSON.parse((await info('--json')).stdout)).toMatchObject({
       partitionTable: 'gpt',
@@ -94,8 +98,52 @@ describe('partitions', () => {
     expect(JSON.parse((await info('--json')).stdout)).toMatchObject({
       partitionTable: null,
       partitions: [],
+      content: null,
     });
   });
+
+  test('are none where the whole disk is a volume, which is shown', async () => {
+    fill(luks(8 * MIB));
+    const { stdout } = await info();
+    expect(stdout.slice(stdout.indexOf('partitions:')).split('\n')).toEqual([
+      'partitions: none, the disk holds LUKS encryption, MNT being where the image is mounted',
+      '        cryptsetup open MNT/disk.raw NAME   # then: mount /dev/mapper/NAME DIR',
+      '',
+    ]);
+    const json = JSON.parse((await info('--json')).stdout) as unknown;
+    expect(json).toMatchObject({ content: { type: 'crypto_LUKS', usage: 'crypto' } });
+  });
+
+  test.skipIf(isMissing('info without blkid', 'root', 'unshare'))(
+    'go by their types where blkid is not installed',
+    async () => {
+      const disk = Buffer.alloc(8 * MIB);
+      putDosTable(disk, 0, [
+        { type: 0x83, start: 2048, sectors: 4096 },
+        { type: 0x8e, start: 8192, sectors: 4096 },
+      ]);
+      fill(disk);
+      const hide =
+        'mount --bind /dev/null "$(command -v blkid || echo /usr/sbin/blkid)"; exec "$@"';
+      const args = ['-m', '--propagation', 'private', 'sh', '-c', hide, 'sh'];
+      const { code, stdout } = await run('unshare', [
+        ...args,
+        process.execPath,
+        CLI,
+        'info',
+        image,
+      ]);
+      expect(code).toBe(0);
+      expect(stdout.slice(stdout.indexOf('partitions:')).split('\n')).toEqual([
+        'partitions: DOS, MNT being where the image is mounted',
+        '    1:  Linux, 2 MiB (2097152 bytes) at byte 1048576',
+        '        mount -o loop MNT/p1.raw DIR',
+        '        mount -o loop,offset=1048576,sizelimit=2097152 MNT/disk.raw DIR',
+        '    2:  Linux LVM, 2 MiB (2097152 bytes) at byte 4194304',
+        '',
+      ]);
+    },
+  );
 });
 
 describe('sizes', () => {

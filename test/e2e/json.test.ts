@@ -14,6 +14,7 @@ import { isMissing, type Requirement } from '../helpers/requirements.js';
 import { shell, vmdkfs } from '../helpers/run.js';
 import { streamDescriptor, writeStreamFile } from '../helpers/stream-file.js';
 import { tempFolder } from '../helpers/temp-folder.js';
+import { swap } from '../helpers/volume-contents.js';
 
 const GRAIN = 65536;
 
@@ -42,6 +43,7 @@ async function partitionedImage(): Promise<string> {
   sector.writeUInt32LE(2048, 446 + 12);
   sector.writeUInt16LE(0xaa55, 510);
   writeDisk(image, sector, 0);
+  writeDisk(image, swap(65536), 2048 * 512);
   return image;
 }
 
@@ -83,7 +85,7 @@ interface Run {
 
 const RUNS: Readonly<Record<string, Run>> = {
   info: {
-    needs: [],
+    needs: ['blkid'],
     outputs: async () => [
       await output('info', await writtenChild()),
       await output('info', archive()),

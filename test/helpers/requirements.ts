@@ -33,6 +33,7 @@ const REQUIREMENTS = {
   unshare: () => missingProgram('unshare'),
   prlimit: () => missingProgram('prlimit'),
   partx: () => missingProgram('partx'),
+  blkid: () => missingProgram('blkid'),
   sfdisk: () => missingProgram('sfdisk'),
   sevenZip: () => missingProgram('7zz'),
   libvmdk: () =>
