@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { visiblePath } from './binary/path-text.js';
 
 /** Errno numbers by name, positive as in `errno.h`. */
 export const Errno = constants.errno;
@@ -36,9 +37,12 @@ export function describeError(error: unknown): string {
   return printable(wordsOf(error));
 }
 
-/** `text` with a `?` for every control character, so that it cannot steer a terminal. */
+/**
+ * `text` with a `?` for every control character, so that it cannot steer a terminal, and with `\xE9`
+ * for a byte of a path that is no text.
+ */
 export function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, '?');
+  return visiblePath(text).replaceAll(/\p{Cc}/gu, '?');
 }
 
 function wordsOf(error: unknown): string {

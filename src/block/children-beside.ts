@@ -3,7 +3,7 @@
  * parent wherever it holds nothing itself, and is refused once its parent has changed; who writes to
  * a base has mostly taken it for the newest state.
  */
-import { statSync } from 'node:fs';
+import { statSync } from '../os/host-fs.js';
 import type { Descriptor } from '../vmdk/descriptor.js';
 import { decodeFileNames } from '../vmdk/file-names.js';
 import { findFirst, HostSource } from './file-source.js';

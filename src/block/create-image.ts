@@ -3,8 +3,9 @@
  * is refused before a file is made; then the extents are made, and the descriptor that names them.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { realpathSync } from 'node:fs';
-import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
+import { bytesOfPath } from '../binary/path-text.js';
+import { realpathSync, absolutePath } from '../os/host-fs.js';
 import { alignUp } from '../binary/alignment.js';
 import { ADAPTER_DEFAULT, diskGeometry, type Adapter } from '../vmdk/disk-geometry.js';
 import { CAPACITY_SECTORS_MAX, DESCRIPTOR_BYTES_MAX, SECTOR_BYTES } from '../vmdk/limits.js';
@@ -68,7 +69,7 @@ export function createImage(path: string, options: CreateOptions): number {
   const parent = parentOf(path, subformat, options);
   const size = alignUp(options.size ?? parent?.size ?? 0, SECTOR_BYTES);
   const disk = planDisk(path, subformat, size, parent, options.adapter ?? ADAPTER_DEFAULT);
-  const descriptor = Buffer.from(formatNewDescriptor(disk));
+  const descriptor = bytesOfPath(formatNewDescriptor(disk));
   if (descriptor.length >= DESCRIPTOR_BYTES_MAX) throw tooManyExtents(path, subformat);
   const files = new NewFiles();
   try {
@@ -89,7 +90,7 @@ export function createImage(path: string, options: CreateOptions): number {
  */
 export function planChild(path: string, parent: NewParent): (file: HostFile) => void {
   const disk = planDisk(path, SUBFORMAT_DEFAULT, parent.size, parent, ADAPTER_DEFAULT);
-  const descriptor = Buffer.from(formatNewDescriptor(disk));
+  const descriptor = bytesOfPath(formatNewDescriptor(disk));
   return (file) => {
     writeSparseExtent(file, parent.size, descriptor);
   };
@@ -114,7 +115,7 @@ export function isOutsideFolder(path: string, parent: string): boolean {
 
 /** How the image at `path` names its parent: as seen from its folder, links followed. */
 export function hintTo(path: string, parent: string): string {
-  return relative(realpathSync(dirname(resolve(path))), realpathSync(parent));
+  return relative(realpathSync(dirname(absolutePath(path))), realpathSync(parent));
 }
 
 function readParent(
@@ -142,7 +143,7 @@ function readParent(
  * @throws EFBIG, EINVAL as `createImage` does
  */
 export function streamDescriptor(path: string, size: number, adapter: Adapter): Buffer {
-  return Buffer.from(
+  return bytesOfPath(
     formatNewDescriptor(planDisk(path, STREAM_OPTIMIZED, size, undefined, adapter)),
   );
 }
@@ -234,7 +235,7 @@ function writeExtent(file: HostFile, size: number, disk: NewDisk): void {
       writeCowdExtent(
         file,
         size,
-        hint === undefined ? { geometry } : { parentFileName: Buffer.from(hint) },
+        hint === undefined ? { geometry } : { parentFileName: bytesOfPath(hint) },
       );
       break;
     case 'SESPARSE':

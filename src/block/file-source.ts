@@ -8,8 +8,9 @@
  * was moved still names its files where they were, often on another system: they are also looked for
  * beside it.
  */
-import { readlinkSync, realpathSync, statSync, type Stats } from 'node:fs';
+import { type Stats } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { readlinkSync, realpathSync, statSync } from '../os/host-fs.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { fileNamesIn } from './images-beside.js';
 import { assertKind, type OpenedFile, type OpenedFiles } from './opened-files.js';
@@ -240,7 +241,7 @@ function isFolder(path: string): boolean {
 
 /** As the system follows it: `..` behind a link is not what it is in the text. */
 function realPath(path: string): string {
-  return realpathSync.native(path);
+  return realpathSync(path);
 }
 
 /** Errors that mean that a name cannot be that of a file. */

@@ -13,8 +13,9 @@
  * a server elsewhere may set them later. Its inode numbers may not be stable either, so there a file
  * counts as replaced only where it looks different too.
  */
+import { readlinkSync, statfsSync, statSync } from '../os/host-fs.js';
 import { isZero } from '../binary/zeros.js';
-import { fstatSync, readlinkSync, statfsSync, statSync, type Stats } from 'node:fs';
+import { fstatSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { Errno, toErrno } from '../errno.js';
 import { readAt, seekData } from '../os/file-io.js';

@@ -7,8 +7,8 @@
  * byte 200 + n, both shared; then whoever finds a lock of somebody else on the opposite byte has lost.
  * A reader lets nobody write. VMware marks its disks with a folder NAME.lck beside them.
  */
-import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { readdirSync } from '../os/host-fs.js';
 import { describeError } from '../errno.js';
 import { isByteLocked, lockByte, unlockByte } from '../os/file-lock.js';
 import { libc } from '../os/libc.js';

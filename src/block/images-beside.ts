@@ -4,17 +4,9 @@
  * It is a help, not a promise: a bounded number of regular files is read from their beginning, for a
  * bounded time, none of them is locked, and what cannot be read is passed over.
  */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  opendirSync,
-  openSync,
-  readSync,
-  realpathSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { lstatSync, openSync, realpathSync, folderEntries } from '../os/host-fs.js';
 import { looksLikeDescriptor, parseDescriptor, type Descriptor } from '../vmdk/descriptor.js';
 import { SECTOR_BYTES } from '../vmdk/limits.js';
 import {
@@ -89,15 +81,10 @@ function filesBeside(path: string): string[] {
 
 /** The names of the regular files in a folder; of very many only the first. */
 export function* fileNamesIn(folder: string): Generator<string> {
-  const entries = opendirSync(folder, { bufferSize: FILES_MAX });
-  try {
-    for (let count = 0; count < NAMES_MAX; count++) {
-      const entry = entries.readSync();
-      if (entry === null) return;
-      if (entry.isFile()) yield entry.name;
-    }
-  } finally {
-    entries.closeSync();
+  let count = 0;
+  for (const { isFile, name } of folderEntries(folder, FILES_MAX)) {
+    if (isFile) yield name;
+    if (++count === NAMES_MAX) return;
   }
 }
 

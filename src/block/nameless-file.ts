@@ -3,8 +3,9 @@
  * left. Where the file system cannot make one, a file loses its name before anything is in it.
  */
 import { randomBytes } from 'node:crypto';
-import { constants, lstatSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { join } from 'node:path';
+import { lstatSync, openSync, readdirSync, rmSync } from '../os/host-fs.js';
 import { Errno, toErrno } from '../errno.js';
 
 /** Of the kernel's generic ABI, which x64, arm64 and riscv64 share; it includes O_DIRECTORY. */

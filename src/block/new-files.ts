@@ -2,8 +2,9 @@
  * The files of an image that is being made: none of them existed before, all of them are durable
  * before the image is done, and where a step fails all of them are gone again.
  */
-import { closeSync, constants, fsyncSync, openSync, rmSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { closeSync, constants, fsyncSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { openSync, rmSync, absolutePath } from '../os/host-fs.js';
 import { Errno, toErrno } from '../errno.js';
 import { HostFile } from './host-file.js';
 
@@ -30,7 +31,7 @@ export class NewFiles {
 
   /** Makes the names of the files durable. */
   syncFolders(): void {
-    for (const folder of new Set(this.#paths.map((path) => dirname(resolve(path))))) {
+    for (const folder of new Set(this.#paths.map((path) => dirname(absolutePath(path))))) {
       syncFolder(folder);
     }
   }

@@ -2,17 +2,9 @@
  * Making the file of an overlay: an empty child of an image. It is locked before anything is in it,
  * so that two mounts that want the same file do not both make it, and stays open from then on.
  */
-import {
-  constants,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { constants, fstatSync, fsyncSync, ftruncateSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { existsSync, openSync, rmSync, statSync, absolutePath } from '../os/host-fs.js';
 import { describeError, Errno, systemError, toErrno } from '../errno.js';
 import { openLinked } from '../os/linked-file.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
@@ -95,7 +87,7 @@ export class NewOverlay {
       assertStillEmpty(file);
       fill(new HostFile(file));
       fsyncSync(file.fd);
-      syncFolder(dirname(resolve(path)));
+      syncFolder(dirname(absolutePath(path)));
       return new NewOverlay(files.adopt(file.fd, path), takeBack);
     } catch (error) {
       // What another mount has taken meanwhile is its file.

@@ -7,15 +7,8 @@
  * and opened again for writing where it is. Where files are locked, each is locked between open(2)
  * and the first look at it; another program may have changed it until then.
  */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  statSync,
-  type Stats,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, type Stats } from 'node:fs';
+import { accessSync, openSync, statSync } from '../os/host-fs.js';
 import { DIRECTORY_ENTRIES_MAX } from '../vmdk/limits.js';
 import { systemError } from '../errno.js';
 import { seekEnd } from '../os/file-io.js';

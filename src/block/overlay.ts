@@ -6,8 +6,8 @@
  * The image is named together with its overlay, so the name by which the child knows its parent is
  * not followed; that the two belong together is seen from CID and size.
  */
-import { realpathSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
+import { realpathSync } from '../os/host-fs.js';
 import { systemError } from '../errno.js';
 import type { Descriptor } from '../vmdk/descriptor.js';
 import { decodeFileName } from '../vmdk/file-names.js';

@@ -3,8 +3,8 @@
  * link, two extent lines), so files are told apart by device and inode, and each is removed once.
  * The image file goes first: no image is left that lacks an extent.
  */
-import { lstatSync, realpathSync, statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { lstatSync, realpathSync, statSync, unlinkSync } from '../os/host-fs.js';
 import { describeError, toErrno } from '../errno.js';
 import { syncFolder } from './new-files.js';
 import type { OpenedLayer } from './open-layer.js';

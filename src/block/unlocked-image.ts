@@ -3,7 +3,8 @@
  * leave it half changed between two reads, which looks like damage. So what looks like damage in a
  * file that somebody writes to is looked at again, and is then said to be in use.
  */
-import { closeSync, constants, openSync, statSync } from 'node:fs';
+import { closeSync, constants } from 'node:fs';
+import { openSync, statSync } from '../os/host-fs.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { useOf } from './image-locks.js';
 import { openImage, type OpenedImage, type OpenOptions } from './open-image.js';

@@ -4,8 +4,8 @@
  * `Snapshots` below it. A bounded number of files is looked at, from their beginning, and none of them
  * is locked.
  */
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { statSync } from '../os/host-fs.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { fileNamesIn, FILES_MAX, readImage } from './images-beside.js';
 import type { FileSource } from './file-source.js';

@@ -1,8 +1,9 @@
 /** `vmdkfs demo`: a small image, mounted, and what to try on it. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Command } from 'commander';
+import { mkdirSync, rmSync } from '../os/host-fs.js';
 import { createImage } from '../block/create-image.js';
 import { print } from './output.js';
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line: errors and exit codes here, everything else in the commands. */
 import { CommanderError } from 'commander';
+import { processArguments } from '../os/arguments.js';
 import { describeError } from '../errno.js';
 import { explainedError } from '../image/recognise/explained-error.js';
 import { exitNow } from '../os/exit.js';
@@ -11,7 +12,7 @@ import { buildProgram } from './program.js';
 const program = buildProgram();
 try {
   if (process.argv.length <= 2) program.help({ error: true });
-  await program.parseAsync();
+  await program.parseAsync(processArguments());
 } catch (error) {
   process.exitCode = report(error);
 }

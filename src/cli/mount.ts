@@ -1,7 +1,7 @@
 /** `vmdkfs mount IMAGE MOUNTPOINT`, also without the word `mount`, as fstab calls it. */
-import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
+import { absolutePath } from '../os/host-fs.js';
 import type { OpenOptions } from '../block/open-image.js';
 import { serveInBackground } from '../mount/background.js';
 import { leaveTerminal } from '../mount/last-words.js';
@@ -98,8 +98,8 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
   const isDebug = flags.debug === true || options.debug;
   const open = merge(options.open, flags);
   const request: MountRequest = {
-    image: resolve(image),
-    mountpoint: resolve(mountpoint),
+    image: absolutePath(image),
+    mountpoint: absolutePath(mountpoint),
     open,
     overlay: overlayOf(options, flags, open),
     transport,

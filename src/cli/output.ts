@@ -4,6 +4,7 @@
  * nearly full), so what is left is written again until nothing is.
  */
 import { writeSync } from 'node:fs';
+import { visiblePath } from '../binary/path-text.js';
 import { Errno, systemError, toErrno } from '../errno.js';
 
 /** How long is waited for a reader, milliseconds. */
@@ -46,7 +47,7 @@ export function complainText(text: string): void {
 }
 
 function textOf(lines: readonly string[]): string {
-  return lines.map((line) => `${line}\n`).join('');
+  return lines.map((line) => `${visiblePath(line)}\n`).join('');
 }
 
 /** @throws the system's error; EIO where the system takes nothing and does not say why */

@@ -1,7 +1,7 @@
 /** Options of a mount that leaves its image as it is: where the writes go instead. */
 import { tmpdir } from 'node:os';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { absolutePath } from '../os/host-fs.js';
 import type { OpenOptions } from '../block/open-image.js';
 import type { OverlayPlace } from '../block/overlay.js';
 import { UsageError } from '../mount/mount-error.js';
@@ -40,7 +40,7 @@ export function overlayOf(
   const overlay = options.overlay ?? flags.overlay;
   if (options.snapshot !== true && flags.snapshot !== true) {
     if (overlay === '') throw new UsageError('overlay needs the name of a file');
-    return overlay === undefined ? undefined : { kind: 'file', path: resolve(overlay) };
+    return overlay === undefined ? undefined : { kind: 'file', path: absolutePath(overlay) };
   }
   if (overlay !== undefined) {
     throw new UsageError(
@@ -55,5 +55,5 @@ export function overlayOf(
       '--drop-change-tracking is for an image that is written; with --snapshot it is not, so leave one of them out',
     );
   }
-  return { kind: 'snapshot', folder: resolve(tmpdir()) };
+  return { kind: 'snapshot', folder: absolutePath(tmpdir()) };
 }

@@ -1,7 +1,7 @@
 /** What other programs that start a mount want of it: to know when it is ready, its process, its log. */
 import { closeSync, writeSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { absolutePath } from '../os/host-fs.js';
 import { describeError } from '../errno.js';
 import { UsageError } from '../mount/mount-error.js';
 import type { MountOptions } from '../mount/mount-options.js';
@@ -44,8 +44,8 @@ export function serviceFiles(
   const pidFile = options.pidFile ?? flags.pidFile;
   const log = options.log ?? flags.log;
   return {
-    pidFile: pidFile === undefined ? undefined : resolve(pidFile),
-    log: log === undefined ? undefined : resolve(log),
+    pidFile: pidFile === undefined ? undefined : absolutePath(pidFile),
+    log: log === undefined ? undefined : absolutePath(log),
   };
 }
 

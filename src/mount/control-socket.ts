@@ -8,9 +8,9 @@
  * connection that ends without a line means the server died. Whoever sends a line, `{"ask":"status"}`,
  * gets one line for an answer, and the connection ends.
  */
-import { chmodSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { chmodSync, readdirSync, rmSync } from '../os/host-fs.js';
 import { describeError } from '../errno.js';
 import type { MountEntry } from '../os/mount-table.js';
 import { isFolderOf, makeRuntimeFolder, runtimeFolders } from './runtime-folder.js';

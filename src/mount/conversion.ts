@@ -3,11 +3,11 @@
  * image. Nothing is in its place before all of it is durable, and where a step fails, or a signal
  * ends it, nothing of it is left.
  */
-import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { realpathSync, statSync } from '../os/host-fs.js';
 import { isOutsideFolder } from '../block/create-image.js';
 import { runConversion, type ConversionJob } from '../block/convert/conversion-job.js';
 import { ConversionState, newConversionState } from '../block/convert/conversion-state.js';

@@ -5,17 +5,9 @@
  * whose mount was detached lives on beside the next one there, and each has its own file.
  */
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync } from 'node:fs';
 import { join } from 'node:path';
+import { lstatSync, openSync, readdirSync, readFileSync, rmSync } from '../os/host-fs.js';
 import { describeError, printable } from '../errno.js';
 import { isRunning } from '../os/running-process.js';
 import { log, logTo } from './log.js';

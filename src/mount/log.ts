@@ -6,10 +6,11 @@
  * a file that nobody named is small, and the system's log gets the lines as well. All threads
  * share a word that says which of these it is.
  */
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, writeSync } from 'node:fs';
 import { format } from 'node:util';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import debug from 'debug';
+import { openSync } from '../os/host-fs.js';
 import { openLinked } from '../os/linked-file.js';
 import { sendDatagram } from '../os/unix-datagram.js';
 

@@ -1,7 +1,8 @@
 /** Checks of a mountpoint before anything is mounted, each with its own sentence. */
+import { accessSync, readdirSync, realpathSync, statSync, absolutePath } from '../os/host-fs.js';
 import { describeError } from '../errno.js';
-import { accessSync, constants, readdirSync, realpathSync, statSync } from 'node:fs';
-import { basename, dirname, join, resolve, sep } from 'node:path';
+import { constants } from 'node:fs';
+import { basename, dirname, join, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lookAtMount } from '../os/dead-mount.js';
 import { identify, type Mount } from '../os/mount-identity.js';
@@ -139,7 +140,7 @@ function codeOf(error: unknown): unknown {
  * may be dead.
  */
 export function mountpointPath(path: string): string {
-  const absolute = resolve(path);
+  const absolute = absolutePath(path);
   if (findMount(absolute) !== undefined) return absolute;
   try {
     const beside = realPathOf(absolute);

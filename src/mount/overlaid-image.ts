@@ -1,5 +1,6 @@
 /** Opening the image of a mount, with the overlay that was asked for. */
-import { fstatSync, statSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
+import { statSync } from '../os/host-fs.js';
 import { childrenBeside, describeChildren } from '../block/children-beside.js';
 import { openImage, type OpenedImage } from '../block/open-image.js';
 import { openOverlaid, type OverlaidImage } from '../block/overlay.js';

@@ -1,17 +1,15 @@
 /** The file that names the process of a server, as other daemons have it. */
 import { randomBytes } from 'node:crypto';
+import { closeSync, constants, fstatSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
-  closeSync,
-  constants,
-  fstatSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
+} from '../os/host-fs.js';
 import { Errno, toErrno } from '../errno.js';
 import { MountError } from './mount-error.js';
 

@@ -1,6 +1,6 @@
 /** The folder where the servers of a user keep what others find them by. */
-import { existsSync, lstatSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { existsSync, lstatSync, mkdirSync } from '../os/host-fs.js';
 
 /** Where it is now, for the user with `userId`; it need not exist. */
 export function runtimeFolder(userId: number): string {

@@ -6,9 +6,11 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
+import { bytesOfPath } from '../binary/path-text.js';
 import { describeError } from '../errno.js';
 import { receiveDescriptor, socketPair } from './fd-passing.js';
 import { libc } from './libc.js';
+import { spawnedCommand } from './spawned-command.js';
 import { systemCallError } from './system-call-error.js';
 
 /** The descriptor that fusermount3 gets for its end of the socket. */
@@ -99,14 +101,15 @@ function startHelper(
   ours: number,
   theirs: number,
 ): { child: ChildProcess; ended: Promise<string | undefined> } {
-  const args = ['-o', helperOptions(request), '--', request.mountpoint];
+  const words = ['-o', helperOptions(request), '--', request.mountpoint];
+  const { args, isMissing, program } = spawnedCommand('fusermount3', words);
   try {
-    const child = spawn('fusermount3', args, {
+    const child = spawn(program, args, {
       cwd: '/',
       env: { ...process.env, LC_ALL: 'C', _FUSE_COMMFD: String(COMMFD) },
       stdio: ['ignore', 'ignore', 'pipe', theirs],
     });
-    return { child, ended: endOf(child) };
+    return { child, ended: endOf(child, isMissing) };
   } catch (error) {
     closeSync(ours);
     throw error;
@@ -117,15 +120,18 @@ function startHelper(
 }
 
 /** What the helper said until it ended, or undefined where there is no such program. */
-function endOf(child: ChildProcess): Promise<string | undefined> {
+function endOf(
+  child: ChildProcess,
+  isMissing: (code: unknown) => boolean,
+): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';
     child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
     child.once('error', (error: NodeJS.ErrnoException) => {
       resolve(error.code === 'ENOENT' ? undefined : describeError(error));
     });
-    child.once('close', () => {
-      resolve(text.trim().replaceAll(/^fusermount3: /gm, ''));
+    child.once('close', (code) => {
+      resolve(isMissing(code) ? undefined : text.trim().replaceAll(/^fusermount3: /gm, ''));
     });
   });
 }
@@ -149,7 +155,8 @@ function mountByCall(request: FuseMountRequest): FuseMount {
   const data = [`fd=${fd}`, 'rootmode=40000', 'user_id=0', 'group_id=0', ...kernel].join(',');
   const type = `fuse.${request.subtype}`;
   const c = libc();
-  if (c.mount(request.fsname, request.mountpoint, type, flags, data) < 0) {
+  const target = Buffer.concat([bytesOfPath(request.mountpoint), Buffer.alloc(1)]);
+  if (c.mount(request.fsname, c.addressOf(target), type, flags, data) < 0) {
     const error = systemCallError('mount', c.errno(), request.mountpoint);
     closeSync(fd);
     throw error;

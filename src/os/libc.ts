@@ -40,7 +40,8 @@ export interface Libc {
     to: number,
     toLength: number,
   ): number;
-  mount(source: string, target: string, type: string, flags: number, data: string): number;
+  /** `target` is the address of a path that ends with a zero byte. */
+  mount(source: string, target: number, type: string, flags: number, data: string): number;
   /** For calls that the C library has no function for: their number and four arguments. */
   syscall(number: number, a: number, b: number, c: number, d: number): number;
   /** Ends the process at once, threads that are blocked in the kernel included. */
@@ -65,7 +66,7 @@ const SIGNATURES = {
   socket: 'int socket(int domain, int type, int protocol)',
   sendto:
     'int64_t sendto(int fd, uintptr_t buffer, size_t length, int flags, uintptr_t to, uint32_t toLength)',
-  mount: 'int mount(str source, str target, str type, ulong flags, str data)',
+  mount: 'int mount(str source, uintptr_t target, str type, ulong flags, str data)',
   syscall: 'long syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)',
   _exit: 'void _exit(int code)',
 } as const satisfies Record<Exclude<keyof Libc, 'errno' | 'addressOf'>, string>;

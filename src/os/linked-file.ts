@@ -3,8 +3,9 @@
  * one can lay a link under such a name, to a file that only the user may write who opens it (kernels
  * with fs.protected_symlinks refuse some of these). So no link of another user is followed.
  */
-import { constants, lstatSync, openSync, readlinkSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { dirname } from 'node:path';
+import { lstatSync, openSync, readlinkSync } from './host-fs.js';
 import { Errno, systemError, toErrno } from '../errno.js';
 
 /** As many as the kernel follows. */

@@ -1,5 +1,6 @@
 /** Loop devices over the files of a mount, found without touching the mount. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { pathOfBytes } from '../binary/path-text.js';
 import { isOfMount, readMountTable } from './mount-table.js';
 import { runProgram } from './program.js';
 
@@ -61,7 +62,7 @@ function backingFile(name: string): string | undefined {
 
 function read(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8').trim();
+    return pathOfBytes(readFileSync(file)).replace(/\n$/, '');
   } catch {
     return undefined; // not attached, or gone
   }

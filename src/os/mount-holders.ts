@@ -1,5 +1,6 @@
 /** Who keeps a mount busy, found without touching the mount. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { readdirSync, readlinkSync } from './host-fs.js';
 import { basename } from 'node:path';
 import { loopDevicesOver } from './loop-devices.js';
 import { isOfMount } from './mount-table.js';

@@ -1,5 +1,6 @@
 /** The mounts of this process, from /proc/self/mountinfo (proc(5)); reading it touches no mount. */
 import { readFileSync } from 'node:fs';
+import { pathOfBytes } from '../binary/path-text.js';
 
 export interface MountEntry {
   /** The kernel's number of the mount, which the next one may get when this one is gone. */
@@ -15,7 +16,7 @@ export interface MountEntry {
 
 /** All mounts, oldest first. */
 export function readMountTable(): MountEntry[] {
-  return parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8'));
+  return parseMountTable(pathOfBytes(readFileSync('/proc/self/mountinfo')));
 }
 
 /** Parses the text of a mountinfo file. */
@@ -36,7 +37,7 @@ export function findMount(path: string): MountEntry | undefined {
   return readMountTable().findLast((entry) => entry.mountpoint === path);
 }
 
-/** Space, tab, newline and backslash stand as octal escapes; the rest is UTF-8. */
+/** Space, tab, newline and backslash stand as octal escapes; the rest are a path's bytes. */
 function unescape(field: string): string {
   return field.replaceAll(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),

@@ -1,5 +1,6 @@
 /** Running programs of the system: found on the PATH, without a shell, their words in English. */
 import { execFile } from 'node:child_process';
+import { spawnedCommand } from './spawned-command.js';
 
 /** How a program ended. */
 export interface ProgramOutcome {
@@ -21,9 +22,10 @@ export function runProgram(
 ): Promise<ProgramOutcome | undefined> {
   const env = { ...process.env, LC_ALL: 'C' };
   return new Promise((resolve) => {
-    const child = execFile(name, args, { env }, (error, stdout, stderr) => {
+    const command = spawnedCommand(name, args);
+    const child = execFile(command.program, command.args, { env }, (error, stdout, stderr) => {
       clearTimeout(timer);
-      if (error?.code === 'ENOENT') {
+      if (error?.code === 'ENOENT' || command.isMissing(error?.code)) {
         resolve(undefined);
         return;
       }

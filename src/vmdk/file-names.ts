@@ -5,6 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import type * as IconvLite from 'iconv-lite';
+import { pathOfBytes } from '../binary/path-text.js';
 import type { Descriptor } from './descriptor.js';
 
 const ASCII = /^[\0-\x7f]*$/;
@@ -17,7 +18,7 @@ let iconv: typeof IconvLite | undefined;
 
 /**
  * What the name `name` (one character for each byte) may be, the likeliest first: in the encoding of
- * the descriptor, in UTF-8, in windows-1252.
+ * the descriptor, in UTF-8, the bytes as they are (`binary/path-text.ts`), in windows-1252.
  */
 export function decodeFileNames(
   name: string,
@@ -25,9 +26,14 @@ export function decodeFileNames(
 ): readonly [string, ...string[]] {
   if (ASCII.test(name)) return [name];
   const bytes = Buffer.from(name, 'latin1');
-  const labels = [entries.get('encoding')?.value ?? '', 'utf-8', 'windows-1252'];
-  const readings = labels.flatMap((label) => decode(bytes, label) ?? []);
-  const [first = name, ...others] = new Set(readings);
+  const read = (label: string): string[] => [decode(bytes, label) ?? []].flat();
+  const label = entries.get('encoding')?.value ?? '';
+  const [first = name, ...others] = new Set([
+    ...read(label),
+    ...read('utf-8'),
+    pathOfBytes(bytes),
+    ...read('windows-1252'),
+  ]);
   return [first, ...others];
 }
 

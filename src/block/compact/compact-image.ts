@@ -2,7 +2,7 @@
  * `vmdkfs compact`: gives back what an image holds without need. What the disk holds stays the same
  * to the byte, so the CID does, and children of the image stay valid.
  */
-import { statSync } from 'node:fs';
+import { statSync } from '../../os/host-fs.js';
 import { decodeSparseHeader } from '../../vmdk/sparse-extent-header.js';
 import { CowdHeader, decodeCowdHeader } from '../../vmdk/cowd-header.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';

@@ -1,5 +1,6 @@
 /** The image that a conversion writes, of any kind: how it is begun, and how it is completed. */
-import { closeSync, constants, fsyncSync, openSync } from 'node:fs';
+import { closeSync, constants, fsyncSync } from 'node:fs';
+import { openSync } from '../../os/host-fs.js';
 import { alignUp } from '../../binary/alignment.js';
 import type { Adapter } from '../../vmdk/disk-geometry.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';

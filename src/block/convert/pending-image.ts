@@ -5,6 +5,8 @@
  * descriptor last; until then whatever was there stays as it was.
  */
 import { randomBytes } from 'node:crypto';
+import { type Stats } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import {
   linkSync,
   lstatSync,
@@ -14,9 +16,7 @@ import {
   rmdirSync,
   rmSync,
   unlinkSync,
-  type Stats,
-} from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+} from '../../os/host-fs.js';
 import { systemError } from '../../errno.js';
 import { syncFolder } from '../new-files.js';
 

@@ -3,8 +3,9 @@
  * until it is replaced, so that nobody loses an image that is in use. Extents of the old image that
  * have no place in the new one go too where they are its own: beside it, named after it.
  */
-import { fstatSync, statSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { statSync } from '../../os/host-fs.js';
 import { systemError } from '../../errno.js';
 import { decodeFileName } from '../../vmdk/file-names.js';
 import type { ImageDescription } from '../attach-image.js';

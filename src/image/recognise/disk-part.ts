@@ -2,8 +2,8 @@
  * Files that are one part of a disk: which disk that is, by the descriptors beside them, and what to
  * open instead.
  */
-import { existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { existsSync, realpathSync, statSync } from '../../os/host-fs.js';
 import { imagesBeside, type ImageBeside } from '../../block/images-beside.js';
 import type { BareExtent } from '../../block/find-descriptor.js';
 import { decodeFileName } from '../../vmdk/file-names.js';

@@ -309,11 +309,8 @@ describe.skipIf(isMissing('tables as libblkid reads them', 'partx'))('as libblki
         async (first, more) => {
           const made = disk();
           for (const [at, entries] of more) putDosTable(made, at, entries);
-          putDosTable(
-            made,
-            0,
-            first.map((each) => ({ ...each, indicator: 0 })),
-          );
+          const primary = first.map((each) => ({ ...each, indicator: 0 }));
+          putDosTable(made, 0, primary);
           expect(ours(made)).toEqual(await theirs(made, folder));
         },
       ),
