@@ -54,7 +54,7 @@ export function checkHosted(
   });
   if (!use.readOnly) assertWritable(file, header, directories, use);
   else if (directories.damage !== undefined) {
-    files.remark(`${file.path}: ${directories.damage}; read through its copy, run vmdkfs check`);
+    files.remark(`${file.path}: ${directories.damage}; the other copy is used, run vmdkfs check`);
   }
   const { grainBytes } = header;
   const tables = sectorTables(file.path, header, directories, grainBytes);
