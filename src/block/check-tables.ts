@@ -2,20 +2,15 @@
  * One pass over all tables of an extent when it is opened, so that a truncated or corrupt image is
  * refused then and not in the middle of a copy.
  */
-import { GTE_UNALLOCATED, isAllocated } from '../vmdk/grain-entry.js';
+import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
 import { ENTRY_BYTES, grainCount, type Geometry } from '../vmdk/layout.js';
 import type { Directories } from './directories.js';
 import { GrainBounds, type GrainBoundsDescription } from './grain-bounds.js';
 import { TABLE_DAMAGED } from './grain-tables.js';
 import { HostFile } from './host-file.js';
 import { lengthNow, type OpenedFile } from './opened-files.js';
-import {
-  newTableCodec,
-  placeOf,
-  SECTOR_SCALE,
-  type TableCodec,
-  type TableCodecDescription,
-} from './table-codec.js';
+import { newTableCodec, placeOf, SECTOR_SCALE, type TableCodecDescription } from './table-codec.js';
+import { TableCopies, type CopiesUse } from './table-copies.js';
 
 /** Bytes of tables, as they are in memory, that are read at a time. */
 const CHECK_BYTES = 1024 * 1024;
@@ -70,24 +65,13 @@ export interface TablesChecked {
   readonly differing: number;
 }
 
-/** How the redundant tables of an extent are used when it is opened. */
-export interface CopiesUse {
-  /** Whether bad entries are read from the copy: only where nothing is written. */
-  readonly take: boolean;
-  /** Whether the header says that the extent was not closed, so that a copy may lag behind. */
-  readonly isUnclean: boolean;
-}
-
 /**
  * Reads every table once, neighbours in one read, and those that are holes not at all.
  *
+ * @param use what to do with the redundant tables; they are not read unless told
  * @throws VmdkError for an entry that cannot be right
  */
-export function checkTables(
-  file: OpenedFile,
-  found: TablesFound,
-  copies?: CopiesUse,
-): TablesChecked {
+export function checkTables(file: OpenedFile, found: TablesFound, use?: CopiesUse): TablesChecked {
   const { tableEntries } = found;
   const bounds = new GrainBounds(
     found.bounds,
@@ -108,9 +92,7 @@ export function checkTables(
   const unused = new Uint8Array(new SharedArrayBuffer(count)).fill(1);
   let allocated = 0;
   let grainsEnd = 0;
-  let taken = 0;
-  let differing = -1;
-  const copy = new Uint32Array(copies === undefined ? 0 : tableEntries);
+  const copies = new TableCopies(found, use, { source, codec, bounds });
   for (let table = 0; table < count;) {
     const entry = entryOf(table);
     if (entry <= TABLE_DAMAGED) {
@@ -121,8 +103,7 @@ export function checkTables(
     while (run < runMax && entryOf(table + run) === entry + run * codec.tableStep) run += 1;
     const position = placeOf(codec.tables, entry);
     const end = position + run * codec.tableStep * codec.tables.unit;
-    const isHole = source.nextData(position, end) >= end;
-    if (isHole && areCopiesHoles(source, codec, redundant, copies && { table, run })) {
+    if (source.nextData(position, end) >= end && copies.areHoles(table, run)) {
       // A hole of the host: a new image's tables, or a hostile image's that has millions of them.
       table += run;
       continue;
@@ -130,42 +111,18 @@ export function checkTables(
     codec.read(source, buffer.subarray(0, run * tableEntries), position);
     for (let index = 0; index < run; index++, table++) {
       const words = buffer.subarray(index * tableEntries, (index + 1) * tableEntries);
-      const place = redundant?.[table] ?? 0;
-      if (copies !== undefined && place > TABLE_DAMAGED && place !== entryOf(table)) {
-        codec.read(source, copy, placeOf(codec.tables, place));
-        if (differing < 0 && isDiffering(words, copy, copies.isUnclean)) differing = table;
-        if (copies.take) taken += bounds.takeCopies(words, copy, table * tableEntries);
-      }
+      copies.compare(words, table, entryOf(table));
       const checked = bounds.check(words, table * tableEntries);
       if (words.some((word) => word !== GTE_UNALLOCATED)) unused[table] = 0;
       allocated += checked.allocated;
       grainsEnd = Math.max(grainsEnd, checked.end);
     }
   }
-  return { allocated, grainsEnd, unused: unused.buffer, taken, differing };
-}
-
-/** Whether the redundant tables of a run are a hole too, or are not asked for. */
-function areCopiesHoles(
-  source: HostFile,
-  codec: TableCodec,
-  redundant: Uint32Array | undefined,
-  tables: { table: number; run: number } | undefined,
-): boolean {
-  if (tables === undefined || redundant === undefined) return true;
-  const places = redundant.subarray(tables.table, tables.table + tables.run);
-  const used = places.filter((place) => place > TABLE_DAMAGED).sort();
-  const [first, last] = [used[0], used.at(-1)];
-  if (first === undefined || last === undefined) return true;
-  const end = placeOf(codec.tables, last + codec.tableStep);
-  return source.nextData(placeOf(codec.tables, first), end) >= end;
-}
-
-/** Whether two copies of a table differ; after an unclean end one may lack a grain of the other. */
-function isDiffering(words: Uint32Array, copy: Uint32Array, isUnclean: boolean): boolean {
-  return words.some((word, index) => {
-    const other = copy[index] ?? 0;
-    if (word === other) return false;
-    return !isUnclean || (isAllocated(word) && isAllocated(other));
-  });
+  return {
+    allocated,
+    grainsEnd,
+    unused: unused.buffer,
+    taken: copies.taken,
+    differing: copies.differing,
+  };
 }

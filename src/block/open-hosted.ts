@@ -53,16 +53,11 @@ export function checkHosted(
     reserved: headerAreas(header),
   });
   if (!use.readOnly) assertWritable(file, header, directories, use);
-  else if (directories.damage !== undefined) {
-    files.remark(`${file.path}: ${directories.damage}; the other copy is used, run vmdkfs check`);
-  }
   const { grainBytes } = header;
   const tables = sectorTables(file.path, header, directories, grainBytes);
-  const checked = checkTables(file, tables, {
-    take: use.readOnly,
-    isUnclean: header.uncleanShutdown,
-  });
-  remarkCopies(files, file, checked);
+  const copies = { take: use.readOnly, isUnclean: header.uncleanShutdown };
+  const checked = checkTables(file, tables, copies);
+  remarkCopies(files, file, directories, checked);
   const isChecked = header.uncleanShutdown && !use.readOnly;
   const late = isChecked ? checkUnclean(file, tables, checked.allocated) : [];
   // Grains need not be aligned, and the last one may be cut short by the end of the file.
@@ -97,7 +92,15 @@ export function checkHosted(
 }
 
 /** Says once for an extent what its redundant tables were needed for, or that they differ. */
-function remarkCopies(files: OpenedFiles, file: OpenedFile, checked: TablesChecked): void {
+function remarkCopies(
+  files: OpenedFiles,
+  file: OpenedFile,
+  { damage }: Directories,
+  checked: TablesChecked,
+): void {
+  if (damage !== undefined) {
+    files.remark(`${file.path}: ${damage}; the other copy is used, run vmdkfs check`);
+  }
   if (checked.taken > 0) {
     files.remark(
       `${file.path}: ${checked.taken} grain table entries lead nowhere and are read from the redundant table; run vmdkfs check`,
