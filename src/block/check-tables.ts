@@ -10,6 +10,7 @@ import { TABLE_DAMAGED } from './grain-tables.js';
 import { HostFile } from './host-file.js';
 import { lengthNow, type OpenedFile } from './opened-files.js';
 import { newTableCodec, placeOf, SECTOR_SCALE, type TableCodecDescription } from './table-codec.js';
+import { TableCopies, type CopiesUse } from './table-copies.js';
 
 /** Bytes of tables, as they are in memory, that are read at a time. */
 const CHECK_BYTES = 1024 * 1024;
@@ -58,14 +59,19 @@ export interface TablesChecked {
   readonly grainsEnd: number;
   /** One byte a table: 1 where it leads nowhere. */
   readonly unused: SharedArrayBuffer;
+  /** Entries that are read from the redundant table because the primary one leads nowhere. */
+  readonly taken: number;
+  /** The first table whose copies differ in more than an unclean end explains, or -1. */
+  readonly differing: number;
 }
 
 /**
  * Reads every table once, neighbours in one read, and those that are holes not at all.
  *
+ * @param use what to do with the redundant tables; they are not read unless told
  * @throws VmdkError for an entry that cannot be right
  */
-export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked {
+export function checkTables(file: OpenedFile, found: TablesFound, use?: CopiesUse): TablesChecked {
   const { tableEntries } = found;
   const bounds = new GrainBounds(
     found.bounds,
@@ -86,6 +92,7 @@ export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked
   const unused = new Uint8Array(new SharedArrayBuffer(count)).fill(1);
   let allocated = 0;
   let grainsEnd = 0;
+  const copies = new TableCopies(found, use, { source, codec, bounds });
   for (let table = 0; table < count;) {
     const entry = entryOf(table);
     if (entry <= TABLE_DAMAGED) {
@@ -96,7 +103,7 @@ export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked
     while (run < runMax && entryOf(table + run) === entry + run * codec.tableStep) run += 1;
     const position = placeOf(codec.tables, entry);
     const end = position + run * codec.tableStep * codec.tables.unit;
-    if (source.nextData(position, end) >= end) {
+    if (source.nextData(position, end) >= end && copies.areHoles(table, run)) {
       // A hole of the host: a new image's tables, or a hostile image's that has millions of them.
       table += run;
       continue;
@@ -104,11 +111,18 @@ export function checkTables(file: OpenedFile, found: TablesFound): TablesChecked
     codec.read(source, buffer.subarray(0, run * tableEntries), position);
     for (let index = 0; index < run; index++, table++) {
       const words = buffer.subarray(index * tableEntries, (index + 1) * tableEntries);
+      copies.compare(words, table, entryOf(table));
       const checked = bounds.check(words, table * tableEntries);
       if (words.some((word) => word !== GTE_UNALLOCATED)) unused[table] = 0;
       allocated += checked.allocated;
       grainsEnd = Math.max(grainsEnd, checked.end);
     }
   }
-  return { allocated, grainsEnd, unused: unused.buffer };
+  return {
+    allocated,
+    grainsEnd,
+    unused: unused.buffer,
+    taken: copies.taken,
+    differing: copies.differing,
+  };
 }

@@ -77,6 +77,33 @@ export class GrainBounds {
     return { allocated, end: last === 0 ? 0 : placeOf(this.#places, last) + this.#footprint };
   }
 
+  /** Whether `entry` leads to a grain that can be read: inside the file and over no metadata. */
+  isReadable(entry: number): boolean {
+    if (!isAllocated(entry)) return false;
+    const start = placeOf(this.#places, entry);
+    if (start >= this.#fileEnd() && start >= this.#laterEnd()) return false;
+    return start >= this.#metadataEnd || findOverlap(this.#metadata, start, this.#footprint) < 0;
+  }
+
+  /**
+   * Replaces each of `words` that leads to no grain that can be read by that of the `copy` of the
+   * table, where that one does. A copy that says "no grain" is not taken: it may only lag behind.
+   *
+   * @returns how many entries were replaced
+   */
+  takeCopies(words: Uint32Array, copy: Uint32Array, firstGrain: number): number {
+    const count = Math.min(words.length, this.#grainCount - firstGrain);
+    let taken = 0;
+    for (let index = 0; index < count; index++) {
+      const [entry = 0, other = 0] = [words[index], copy[index]];
+      if (entry === other || !isAllocated(entry)) continue;
+      if (this.isReadable(entry) || !this.isReadable(other)) continue;
+      words[index] = other;
+      taken += 1;
+    }
+    return taken;
+  }
+
   #truncated(grain: number, start: number, end: number): VmdkError {
     return new VmdkError(
       'VMDK_TRUNCATED',

@@ -15,7 +15,7 @@
  * is called by the holder of the layer's mutex. The file is read and never written here.
  */
 import { endianness } from 'node:os';
-import { GTE_UNALLOCATED } from '../vmdk/grain-entry.js';
+import { GTE_UNALLOCATED, isAllocated } from '../vmdk/grain-entry.js';
 import { ENTRY_BYTES } from '../vmdk/layout.js';
 import type { GrainBounds } from './grain-bounds.js';
 import type { HostFile } from './host-file.js';
@@ -98,14 +98,20 @@ export class GrainTables {
   readonly #bounds: GrainBounds;
   readonly #counters: LayerCounters;
   readonly #single: Uint32Array;
+  readonly #singleCopy: Uint32Array;
+  readonly #takesCopies: boolean;
 
+  /** @param takesCopies whether a bad entry is read from the redundant table; never while writing */
   constructor(
     description: GrainTablesDescription,
     file: HostFile,
     codec: TableCodec,
     bounds: GrainBounds,
     counters: LayerCounters,
+    takesCopies = false,
   ) {
+    this.#takesCopies = takesCopies;
+    this.#singleCopy = new Uint32Array(1);
     this.tableEntries = description.tableEntries;
     this.tableBytes = description.tableEntries * ENTRY_BYTES;
     this.directories = description.directories.map((shared) => new Uint32Array(shared));
@@ -222,7 +228,30 @@ export class GrainTables {
     }
     this.#codec.read(this.#file, words, placeOf(this.#codec.tables, source));
     this.#counters.add('tableLoads');
-    this.#bounds.check(words, table * this.tableEntries);
+    this.#checkTable(words, table, source);
+  }
+
+  /** Checks `words`, read from `source`; bad entries are read from the copy where that is allowed. */
+  #checkTable(words: Uint32Array, table: number, source: number): void {
+    const first = table * this.tableEntries;
+    const place = this.#copyPlace(table, source);
+    if (place !== TABLE_MISSING && words.some((word) => this.#isBad(word))) {
+      const copy = new Uint32Array(this.tableEntries);
+      this.#codec.read(this.#file, copy, placeOf(this.#codec.tables, place));
+      this.#bounds.takeCopies(words, copy, first);
+    }
+    this.#bounds.check(words, first);
+  }
+
+  #isBad(entry: number): boolean {
+    return isAllocated(entry) && !this.#bounds.isReadable(entry);
+  }
+
+  /** The redundant table of `table`, which was read from `source`; TABLE_MISSING without one. */
+  #copyPlace(table: number, source: number): number {
+    const redundant = this.#takesCopies ? this.directories[1] : undefined;
+    const place = redundant === undefined ? TABLE_MISSING : Atomics.load(redundant, table);
+    return place > TABLE_DAMAGED && place !== source ? place : TABLE_MISSING;
   }
 
   /**
@@ -237,8 +266,14 @@ export class GrainTables {
     const position = placeOf(this.#codec.tables, source);
     const entry = this.#codec.readEntry(this.#file, position, index);
     this.#single[0] = entry;
+    const copy = this.#copyPlace(table, source);
+    if (copy !== TABLE_MISSING && this.#isBad(entry)) {
+      const place = placeOf(this.#codec.tables, copy);
+      this.#singleCopy[0] = this.#codec.readEntry(this.#file, place, index);
+      this.#bounds.takeCopies(this.#single, this.#singleCopy, grain);
+    }
     this.#bounds.check(this.#single, grain);
-    return entry;
+    return this.#single[0];
   }
 
   /** Sets the entry of `grain`, whose table is resident, and marks the table. Mutex held. */

@@ -5,7 +5,7 @@ import { tableBytes, tableCount } from '../vmdk/layout.js';
 import { SECTOR_BYTES, SPARSE_FILE_BYTES_MAX } from '../vmdk/limits.js';
 import { SparseExtentHeader, type SparseHeader } from '../vmdk/sparse-extent-header.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
-import { checkTables, sectorTables } from './check-tables.js';
+import { checkTables, sectorTables, type TablesChecked } from './check-tables.js';
 import {
   assertCovered,
   checkedSparse,
@@ -55,7 +55,9 @@ export function checkHosted(
   if (!use.readOnly) assertWritable(file, header, directories, use);
   const { grainBytes } = header;
   const tables = sectorTables(file.path, header, directories, grainBytes);
-  const checked = checkTables(file, tables);
+  const copies = { take: use.readOnly, isUnclean: header.uncleanShutdown };
+  const checked = checkTables(file, tables, copies);
+  remarkCopies(files, file, directories, checked);
   const isChecked = header.uncleanShutdown && !use.readOnly;
   const late = isChecked ? checkUnclean(file, tables, checked.allocated) : [];
   // Grains need not be aligned, and the last one may be cut short by the end of the file.
@@ -87,6 +89,27 @@ export function checkHosted(
     loneTables: use.readOnly ? new Uint32Array(0) : loneTables(directories),
     ...headerWrites(header, late),
   });
+}
+
+/** Says once for an extent what its redundant tables were needed for, or that they differ. */
+function remarkCopies(
+  files: OpenedFiles,
+  file: OpenedFile,
+  { damage }: Directories,
+  checked: TablesChecked,
+): void {
+  if (damage !== undefined) {
+    files.remark(`${file.path}: ${damage}; the other copy is used, run vmdkfs check`);
+  }
+  if (checked.taken > 0) {
+    files.remark(
+      `${file.path}: ${checked.taken} grain table entries lead nowhere and are read from the redundant table; run vmdkfs check`,
+    );
+  } else if (checked.differing >= 0) {
+    files.remark(
+      `${file.path}: grain table ${checked.differing} and its redundant copy differ, so the disk may be shown wrong; run vmdkfs check`,
+    );
+  }
 }
 
 /** What the header and the descriptor of a hosted extent take up. */
