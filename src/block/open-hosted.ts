@@ -102,8 +102,9 @@ function remarkCopies(
     files.remark(`${file.path}: ${damage}; the other copy is used, run vmdkfs check`);
   }
   if (checked.taken > 0) {
+    const entries = checked.taken === 1 ? '1 entry' : `${checked.taken} entries`;
     files.remark(
-      `${file.path}: ${checked.taken} grain table entries lead nowhere and are read from the redundant table; run vmdkfs check`,
+      `${file.path}: ${entries} of the grain tables cannot be right, so the redundant table is read there; run vmdkfs check`,
     );
   } else if (checked.differing >= 0) {
     files.remark(

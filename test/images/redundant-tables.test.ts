@@ -44,7 +44,9 @@ describe('an entry that leads nowhere, with a good copy', () => {
     for (const grain of grains) poke(image, entry(grain), littleEndian(value, 4));
     const found = noticesOf(true).filter((notice) => notice.includes('redundant table'));
     expect(found).toHaveLength(1);
-    expect(found[0]).toContain(`${grains.length} grain table entries`);
+    expect(found[0]).toContain(
+      `: ${grains.length} entr${grains.length === 1 ? 'y' : 'ies'} of the grain tables`,
+    );
     expect(contentOf(image).equals(before)).toBe(true);
     expect(noticesOf(true, 1)).toEqual(found);
     refusal(image, false);

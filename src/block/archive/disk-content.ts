@@ -12,7 +12,7 @@ import { readBytes } from '../find-descriptor.js';
 import type { OpenedFile } from '../opened-files.js';
 
 /** The first bytes of a file, a sector at most. */
-export function headOf(file: OpenedFile): Buffer {
+function headOf(file: OpenedFile): Buffer {
   return readBytes(file, 0, Math.min(file.length, SECTOR_BYTES));
 }
 
