@@ -161,7 +161,7 @@ export function sourceOf(
   const source = HostSource.named(files, path, policy);
   const file = source.open();
   try {
-    if (OvaArchive.isArchive(file)) {
+    if (policy.plain === undefined && OvaArchive.isArchive(file)) {
       const archive = OvaArchive.read(files, file);
       notices.push(...archive.notices);
       return archive.disk(disk);

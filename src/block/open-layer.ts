@@ -13,6 +13,7 @@ import { isChecked, openExtent, type OpenedExtent } from './open-extent.js';
 import { changeTracked } from './open-hosted.js';
 import type { OpenPolicy } from './open-policy.js';
 import type { OpenedFile, OpenedFiles } from './opened-files.js';
+import { plainPlace } from './plain-place.js';
 import { randomCid } from './random-cid.js';
 
 /** An image file that is open and checked. */
@@ -42,7 +43,7 @@ export interface OpenedLayer {
  * @throws VmdkError that says what is wrong with it; the system's error
  */
 export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPolicy): OpenedLayer {
-  const place = findDescriptor(source.open());
+  const place = placeOf(files, source.open(), policy);
   const { descriptor } = place;
   const { path } = source;
   assertUsable(descriptor, path);
@@ -62,7 +63,10 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
   }
   const isWritten = extents.some(({ readOnlyReason }) => readOnlyReason === undefined);
   if (isWritten) assertUntracked(descriptor, path, policy);
-  const { file, isInside, isOwnFile } = descriptorFile(files, place, extents, isWritten);
+  const isPlain = policy.plain !== undefined;
+  const { file, isInside, isOwnFile } = isPlain
+    ? { file: extents[0]?.file ?? place.file, isInside: true, isOwnFile: false }
+    : descriptorFile(files, place, extents, isWritten);
   return {
     source,
     path,
@@ -73,12 +77,19 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
     readOnlyReason: isWritten ? undefined : extents[0]?.readOnlyReason,
     descriptorFile: { file, isOwnFile },
     descriptorOffset: place.offset,
-    firstWrites: isWritten
-      ? [...planDescriptorWrites(place, file, policy), ...extents.flatMap(untrackWrite)]
-      : [],
+    firstWrites:
+      isWritten && !isPlain
+        ? [...planDescriptorWrites(place, file, policy), ...extents.flatMap(untrackWrite)]
+        : [],
     isEmbedded: isInside,
     isUnclean: extents.some(({ description }) => isChecked(description) && description.isUnclean),
   };
+}
+
+function placeOf(files: OpenedFiles, file: OpenedFile, policy: OpenPolicy): DescriptorPlace {
+  if (policy.plain === undefined) return findDescriptor(file);
+  files.remark(policy.plain(file));
+  return plainPlace(file);
 }
 
 function assertUsable(descriptor: Descriptor, path: string): void {

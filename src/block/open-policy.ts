@@ -1,3 +1,5 @@
+import type { OpenedFile } from './opened-files.js';
+
 /** What the user allows when an image is opened. */
 export interface OpenPolicy {
   readonly readOnly: boolean;
@@ -9,6 +11,12 @@ export interface OpenPolicy {
   readonly force: boolean;
   /** Whether change tracking, which writing would falsify, may be ended by the first write. */
   readonly dropChangeTracking: boolean;
+  /**
+   * Where the file that is opened is taken as a plain disk without a descriptor: what is said of it.
+   *
+   * @throws VmdkError where it is not to be taken so
+   */
+  readonly plain?: ((file: OpenedFile) => string) | undefined;
   /** Whether the image is opened to merge it into its parent, which may have been begun before. */
   readonly isMerge?: boolean;
   /** The CID that the image takes with its first write; a random one unless told otherwise. */
@@ -28,5 +36,6 @@ export function policyOf(permissions: OpenPermissions): OpenPolicy {
     allowDevices: permissions.allowDevices ?? false,
     force: permissions.force ?? false,
     dropChangeTracking: permissions.dropChangeTracking ?? false,
+    plain: permissions.plain,
   };
 }

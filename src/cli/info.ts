@@ -10,7 +10,7 @@ import { lookAtImage } from '../block/unlocked-image.js';
 import { formatCid } from '../vmdk/cid.js';
 import { formatSize } from './size.js';
 import { describePartitions, formatPartitions, type PartitionsInfo } from './partitions.js';
-import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
+import { addFlatOption, addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { addReportOptions, printNotices, printResult, type ReportFlags } from './report.js';
 
 interface InfoFlags extends OpenFlags, ReportFlags {}
@@ -27,10 +27,11 @@ export function addInfoCommand(program: Command): void {
     .action(info);
   addReportOptions(command);
   addOpenOptions(command);
+  addFlatOption(command);
 }
 
 function info(path: string, flags: InfoFlags): void {
-  const disks = listDisks(path) ?? [];
+  const disks = flags.flat === true ? [] : (listDisks(path) ?? []);
   const options = openOptions(flags, true);
   const isList = disks.length > 1 && flags.disk === undefined;
   const infos = isList

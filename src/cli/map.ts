@@ -6,7 +6,7 @@ import type { OpenedImage } from '../block/open-image.js';
 import { liveNotices, lookAtImage } from '../block/unlocked-image.js';
 import { printable } from '../errno.js';
 import { libcIfAny } from '../os/libc.js';
-import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
+import { addFlatOption, addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import {
   addReportOptions,
   printItems,
@@ -36,6 +36,7 @@ export function addMapCommand(program: Command): void {
     .action(map);
   addReportOptions(command);
   addOpenOptions(command);
+  addFlatOption(command);
 }
 
 function map(path: string, flags: MapFlags): void {

@@ -16,7 +16,7 @@ import {
 } from '../mount/mount-options.js';
 import type { MountRequest } from '../mount/mount-request.js';
 import { serve } from '../mount/session.js';
-import { addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
+import { addFlatOption, addOpenOptions, openOptions, type OpenFlags } from './open-options.js';
 import { complain } from './output.js';
 import { addOverlayOptions, overlayOf, type OverlayFlags } from './overlay-options.js';
 import { addQuietOption, printNotices, type QuietFlags } from './report.js';
@@ -86,6 +86,7 @@ export function addMountCommand(program: Command): void {
   addOverlayOptions(command);
   addServiceOptions(command);
   addOpenOptions(command);
+  addFlatOption(command);
 }
 
 async function mount(image: string, mountpoint: string, flags: MountFlags): Promise<void> {
@@ -97,10 +98,12 @@ async function mount(image: string, mountpoint: string, flags: MountFlags): Prom
   const readyDescriptor = ReadyDescriptor.of(flags);
   const isDebug = flags.debug === true || options.debug;
   const open = merge(options.open, flags);
+  const flat = options.flat || flags.flat === true;
   const request: MountRequest = {
     image: absolutePath(image),
     mountpoint: absolutePath(mountpoint),
     open,
+    flat,
     overlay: overlayOf(options, flags, open),
     transport,
     workers: options.workers ?? flags.workers ?? WORKERS_DEFAULT,
@@ -143,7 +146,9 @@ async function serveHere(
 
 /** What either form of an option asks for. */
 function merge(options: OpenOptions, flags: MountFlags): OpenOptions {
-  const long = openOptions(flags, options.readOnly || flags.readOnly === true);
+  const readOnly = options.readOnly || flags.readOnly === true;
+  // The server makes its own judge of a plain file.
+  const long = openOptions({ ...flags, flat: undefined }, readOnly);
   return {
     ...long,
     disk: options.disk ?? long.disk,

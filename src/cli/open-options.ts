@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { OpenOptions } from '../block/open-image.js';
 import type { OpenPermissions } from '../block/open-policy.js';
+import { plainJudge } from '../image/recognise/plain-disk.js';
 
 /** What the user allows, as commander gives it. */
 export interface PermissionFlags {
@@ -13,6 +14,7 @@ export interface PermissionFlags {
 /** The options of a command that opens an image itself. */
 export interface OpenFlags extends PermissionFlags {
   readonly disk?: string;
+  readonly flat?: boolean | undefined;
 }
 
 /** Adds the options for what is allowed to a command. */
@@ -29,6 +31,14 @@ export function addOpenOptions(command: Command): void {
   addPermissionOptions(command);
 }
 
+/** Adds the option that opens a file without a descriptor to a command. */
+export function addFlatOption(command: Command): void {
+  command.option(
+    '--flat',
+    'take the file as a plain disk, as a -flat file that has lost its descriptor; one that is recognised as something else needs --force too',
+  );
+}
+
 /** What `flags` allow. */
 export function permissionsOf(flags: PermissionFlags): OpenPermissions {
   return {
@@ -40,5 +50,6 @@ export function permissionsOf(flags: PermissionFlags): OpenPermissions {
 
 /** How an image is opened by `flags`. */
 export function openOptions(flags: OpenFlags, readOnly: boolean): OpenOptions {
-  return { ...permissionsOf(flags), readOnly, disk: flags.disk };
+  const plain = flags.flat === true ? plainJudge(flags.force === true) : undefined;
+  return { ...permissionsOf(flags), readOnly, disk: flags.disk, plain };
 }

@@ -10,6 +10,8 @@ import { UsageError } from '../mount/mount-error.js';
 export interface OverlayFlags {
   readonly overlay?: string | undefined;
   readonly snapshot?: boolean;
+  /** Whether the image is a plain file, over which neither can lie. */
+  readonly flat?: boolean | undefined;
 }
 
 /** Adds the options to a command. */
@@ -38,6 +40,7 @@ export function overlayOf(
   open: OpenOptions,
 ): OverlayPlace | undefined {
   const overlay = options.overlay ?? flags.overlay;
+  assertNoFlat(options, flags);
   if (options.snapshot !== true && flags.snapshot !== true) {
     if (overlay === '') throw new UsageError('overlay needs the name of a file');
     return overlay === undefined ? undefined : { kind: 'file', path: absolutePath(overlay) };
@@ -56,4 +59,15 @@ export function overlayOf(
     );
   }
   return { kind: 'snapshot', folder: absolutePath(tmpdir()) };
+}
+
+/** @throws UsageError where there is to be an overlay over a file without a descriptor */
+function assertNoFlat(...given: readonly OverlayFlags[]): void {
+  const isOverlaid = given.some(
+    ({ overlay, snapshot }) => overlay !== undefined || snapshot === true,
+  );
+  if (!isOverlaid || !given.some(({ flat }) => flat === true)) return;
+  throw new UsageError(
+    '--flat opens a file without a descriptor, which no child can name as its parent; leave --overlay or --snapshot out, or copy the file',
+  );
 }

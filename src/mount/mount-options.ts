@@ -24,6 +24,8 @@ export interface MountOptions {
   readonly passthrough: boolean;
   /** The image that writes go to instead; undefined where that is not asked for. */
   readonly overlay: string | undefined;
+  /** Whether the image is a plain file, without a descriptor. */
+  readonly flat: boolean;
   /** Whether writes are thrown away at the end. */
   readonly snapshot: boolean;
   readonly pidFile: string | undefined;
@@ -42,7 +44,7 @@ const PERMISSIONS = {
 
 /** What is ours to do, each a word. */
 const SWITCHES = new Set([
-  ...['debug', 'writeback_cache', 'no_passthrough', 'no_lock', 'snapshot'],
+  ...['debug', 'writeback_cache', 'no_passthrough', 'no_lock', 'snapshot', 'flat'],
   ...Object.keys(PERMISSIONS),
 ]);
 
@@ -137,6 +139,7 @@ export function parseMountOptions(values: readonly string[]): MountOptions {
     passthrough: !on.has('no_passthrough'),
     overlay: given.get('overlay'),
     snapshot: on.has('snapshot'),
+    flat: on.has('flat'),
     pidFile: given.get('pid_file'),
     log: given.get('log'),
     passed: [...passed],

@@ -8,6 +8,8 @@ export interface MountRequest {
   readonly image: string;
   readonly mountpoint: string;
   readonly open: OpenOptions;
+  /** Whether the image is a plain file, without a descriptor. */
+  readonly flat: boolean;
   /** Where writes go instead of to the image; absolute paths too. */
   readonly overlay: OverlayPlace | undefined;
   readonly transport: TransportName;

@@ -4,6 +4,7 @@ import { statSync } from '../os/host-fs.js';
 import { childrenBeside, describeChildren } from '../block/children-beside.js';
 import { openImage, type OpenedImage } from '../block/open-image.js';
 import { openOverlaid, type OverlaidImage } from '../block/overlay.js';
+import { plainJudge } from '../image/recognise/plain-disk.js';
 import { MountError } from './mount-error.js';
 import type { MountRequest } from './mount-request.js';
 import { isInside, realPathOf } from './mountpoint.js';
@@ -14,9 +15,11 @@ import { isInside, realPathOf } from './mountpoint.js';
  * @throws MountError for an overlay inside the mountpoint; what `openImage` and `openOverlaid` throw
  */
 export function openRequested(request: MountRequest, mountpoint: string): OverlaidImage {
-  const { image, open, overlay } = request;
+  const { flat, image, open, overlay } = request;
   if (overlay === undefined) {
-    return { image: withNoticeOfChildren(openImage(image, open)), takeBack: () => undefined };
+    const plain = flat ? plainJudge(open.force === true) : undefined;
+    const opened = openImage(image, { ...open, plain });
+    return { image: withNoticeOfChildren(opened), takeBack: () => undefined };
   }
   if (overlay.kind === 'snapshot') return openOverlaid(image, open, overlay);
   assertOutside(overlay.path, mountpoint);

@@ -11,19 +11,9 @@ import type { BlockDevice } from '../../block/block-device.js';
 import { FileLocks } from '../../block/image-locks.js';
 import { openImage, type OpenedImage } from '../../block/open-image.js';
 import type { OpenPermissions } from '../../block/open-policy.js';
-import { OpenedFiles, type OpenedFile } from '../../block/opened-files.js';
+import { OpenedFiles } from '../../block/opened-files.js';
 import { plainImage } from '../../block/plain-image.js';
-import {
-  describePart,
-  describeStray,
-  describeTracking,
-  findDisk,
-  isNumberedPart,
-} from '../recognise/disk-part.js';
-import { RecognisedError } from '../recognise/explained-error.js';
-import { sampleOf } from '../recognise/file-sample.js';
-import { describeFinding } from '../recognise/finding.js';
-import { isChangeTracking, recognise } from '../recognise/recognise.js';
+import { plainNotice } from '../recognise/plain-disk.js';
 
 export interface SourceOptions {
   readonly permissions: OpenPermissions;
@@ -74,41 +64,13 @@ function openPlain(path: string, options: SourceOptions): SourceDisk {
     if (file.length === 0) {
       throw new VmdkError('VMDK_TRUNCATED', path, 'is empty; copy or download it again');
     }
-    if (options.form === 'any') notices.push(plainNotice(file));
+    if (options.form === 'any') notices.push(plainNotice(file, '--raw-input'));
     const image = plainImage(file, true);
     return { image, device: attachImage(image), adapter: ADAPTER_DEFAULT, notices };
   } catch (error) {
     files.closeAll();
     throw error;
   }
-}
-
-/**
- * What to say of a plain file: that it is taken as a disk, and why.
- *
- * @throws VmdkError VMDK_NOT_VMDK for a file of another kind, and for one part of a disk
- */
-function plainNotice(file: OpenedFile): string {
-  const { path } = file;
-  const sample = sampleOf(file);
-  if (isChangeTracking(sample)) throw notPlain(path, describeTracking(path));
-  const found = recognise(sample);
-  if (found !== undefined && found.isPlainDisk !== true)
-    throw notPlain(path, describeFinding(found));
-  const part = findDisk(path);
-  if (part !== undefined && part.count > 1) throw notPlain(path, describePart(part));
-  if (part !== undefined) {
-    return `${path}: is taken as a plain disk; it holds the data of the disk ${part.image}`;
-  }
-  const stray = isNumberedPart(path) ? describeStray(path, undefined) : undefined;
-  if (stray !== undefined) throw notPlain(path, stray);
-  if (found !== undefined) return `${path}: is ${found.what}, and is taken as a plain disk`;
-  return `${path}: is taken as a plain disk; nothing in it says that it is a VMDK`;
-}
-
-function notPlain(path: string, reason: string): VmdkError {
-  const words = `${reason}, or take its bytes as a disk with --raw-input`;
-  return new RecognisedError('VMDK_NOT_VMDK', path, words);
 }
 
 function adapterOf({ chain }: OpenedImage): Adapter {

@@ -76,7 +76,7 @@ export function describeStray(path: string, extent: BareExtent | undefined): str
       ? ''
       : `, or unless it is a snapshot write a new descriptor file with the line ${line}`;
   if (image !== undefined) {
-    return `is ${what}; put its descriptor file, ${image}, beside it and open that${rescue}`;
+    return `is ${what}; put its descriptor file, ${image}, beside it and open that${orAlone(what)}${rescue}`;
   }
   if (line === undefined) return undefined;
   return `is ${what}, and no descriptor beside it names it; open the disk by its descriptor file${rescue}`;
@@ -107,12 +107,19 @@ export function describeLostExtents(path: string): string {
   return `${lost}; its data is in ${data}: add the line RW ${sectors} FLAT ${quoted(data)} 0`;
 }
 
+/** All of a disk's data may be in one file. */
+function orAlone(what: string): string {
+  return what === FLAT_PART ? ', or open it by itself with --flat' : '';
+}
+
+const FLAT_PART = 'by its name the data of a disk';
+
 /** What a file without a header of ours is by its name. */
 function plainPartOf(path: string): string | undefined {
   const part = PART_NAME.exec(basename(path))?.groups?.['part']?.toLowerCase();
   if (part === undefined) return undefined;
   if (isNumberedPart(path)) return 'by its name one part of a split disk';
-  return part === 'flat' ? 'by its name the data of a disk' : 'by its name an extent of a disk';
+  return part === 'flat' ? FLAT_PART : 'by its name an extent of a disk';
 }
 
 /** Where the descriptor would be that the name of a part leads to. */
