@@ -50,7 +50,10 @@ export function checkMountpoint(path: string, image: string, mayBeNonempty: bool
 
 function locate(path: string): string {
   try {
-    return realpathSync(path);
+    const mountpoint = realpathSync(path);
+    // Whether a server answers there does not show in the path.
+    statSync(mountpoint);
+    return mountpoint;
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOTCONN') {

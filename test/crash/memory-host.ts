@@ -5,6 +5,7 @@
  * `MEMORY_FOLDER` are the real host's.
  */
 import type * as NodeFs from 'node:fs';
+import type { OpenDirOptions } from 'node:fs';
 import { systemError } from '../../src/errno.js';
 import type * as FileIo from '../../src/os/file-io.js';
 
@@ -209,8 +210,8 @@ export function fsInMemory(real: typeof NodeFs): object {
       if (!isInMemory(path)) return real.statSync(path, options);
       return options === undefined || files.has(path) ? statsOf(existing(path)) : undefined;
     },
-    opendirSync(path: string) {
-      if (!isInMemory(path)) return real.opendirSync(path);
+    opendirSync(path: string, options?: OpenDirOptions) {
+      if (!isInMemory(path)) return real.opendirSync(path, options);
       const names = [...files.keys()].map((each) => each.slice(path.length + 1));
       const entries = names.map((name) => ({ name, isFile: () => true }));
       return { readSync: () => entries.shift() ?? null, closeSync: () => undefined };
@@ -234,11 +235,14 @@ export function fsInMemory(real: typeof NodeFs): object {
     },
     realpathSync: Object.assign(
       (path: string) => (isInMemory(path) ? path : real.realpathSync(path)),
-      { native: (path: string) => (isInMemory(path) ? path : real.realpathSync.native(path)) },
+      {
+        native: (path: string, options: { encoding: 'buffer' }) =>
+          isInMemory(path) ? Buffer.from(path) : real.realpathSync.native(path, options),
+      },
     ),
-    readlinkSync(path: string): string {
+    readlinkSync(path: string, options: { encoding: 'buffer' }): Buffer {
       const fd = Number(path.replace('/proc/self/fd/', ''));
-      return fd >= FIRST_FD ? opened(fd).path : real.readlinkSync(path);
+      return fd >= FIRST_FD ? Buffer.from(opened(fd).path) : real.readlinkSync(path, options);
     },
   };
 }

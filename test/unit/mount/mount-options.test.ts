@@ -21,6 +21,7 @@ const NONE = {
   passthrough: true,
   overlay: undefined,
   snapshot: false,
+  flat: false,
   pidFile: undefined,
   log: undefined,
   passed: [],
