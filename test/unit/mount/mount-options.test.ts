@@ -109,7 +109,7 @@ describe('parseMountOptions', () => {
   ])('refuses %j', (option) => {
     expect(() => parseMountOptions(['ro', `nosuid,${option}`])).toThrow(UsageError);
     expect(() => parseMountOptions([option])).toThrow(
-      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, no_lock, snapshot, allow_outside, allow_devices, force, drop_change_tracking, workers=N, transport=NAME, disk=DISK, overlay=FILE, `,
+      `unknown mount option ${JSON.stringify(option)} (known: ro, rw, debug, writeback_cache, no_passthrough, no_lock, snapshot, flat, allow_outside, allow_devices, force, drop_change_tracking, workers=N, transport=NAME, disk=DISK, overlay=FILE, `,
     );
   });
 
