@@ -10,7 +10,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { realpathSync } from '../os/host-fs.js';
 import { systemError } from '../errno.js';
 import type { Descriptor } from '../vmdk/descriptor.js';
-import { decodeFileName } from '../vmdk/file-names.js';
+import { decodeFileName, decodeFileNames } from '../vmdk/file-names.js';
 import { CHAIN_LENGTH_MAX } from '../vmdk/limits.js';
 import { VmdkError } from '../vmdk/vmdk-error.js';
 import { hintTo, isOutsideFolder } from './create-image.js';
@@ -251,8 +251,9 @@ function noteLostParent(base: Base, child: Descriptor, path: string, notices: st
   const hint = child.parentFileNameHint;
   if (base.source.member !== undefined || hint === undefined) return;
   const name = decodeFileName(hint, child);
-  const named = realPathIfAny(resolve(dirname(realpathSync(path)), name));
-  if (named === realpathSync(base.path)) return;
+  const folder = dirname(realpathSync(path));
+  const places = decodeFileNames(hint, child).map((each) => realPathIfAny(resolve(folder, each)));
+  if (places.includes(realpathSync(base.path))) return;
   notices.push(
     `${path}: calls its parent ${JSON.stringify(name)}, which is not ${base.path}; QEMU, and a mount of the overlay by itself, will not find it`,
   );

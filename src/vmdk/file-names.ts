@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import type * as IconvLite from 'iconv-lite';
-import { pathOfBytes } from '../binary/path-text.js';
+import { isPlainText, pathOfBytes } from '../binary/path-text.js';
 import type { Descriptor } from './descriptor.js';
 
 const ASCII = /^[\0-\x7f]*$/;
@@ -37,9 +37,10 @@ export function decodeFileNames(
   return [first, ...others];
 }
 
-/** The likeliest reading of a name. */
+/** The likeliest reading of a name that is text, for people too. */
 export function decodeFileName(name: string, descriptor: Descriptor): string {
-  return decodeFileNames(name, descriptor)[0];
+  const readings = decodeFileNames(name, descriptor);
+  return readings.find(isPlainText) ?? readings[0];
 }
 
 /** Undefined where the encoding is not known, or the bytes are no text in it. */

@@ -7,7 +7,7 @@ import { fstatSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { statSync } from '../../os/host-fs.js';
 import { systemError } from '../../errno.js';
-import { decodeFileName } from '../../vmdk/file-names.js';
+import { decodeFileNames } from '../../vmdk/file-names.js';
 import type { ImageDescription } from '../attach-image.js';
 import { findDescriptor } from '../find-descriptor.js';
 import { FileLocks } from '../image-locks.js';
@@ -74,7 +74,7 @@ export class Replacement {
     try {
       const { descriptor, embeddedIn } = findDescriptor(old);
       if (embeddedIn !== undefined) return [];
-      names = descriptor.extents.map(({ fileName }) => decodeFileName(fileName, descriptor));
+      names = descriptor.extents.flatMap(({ fileName }) => decodeFileNames(fileName, descriptor));
     } catch {
       return []; // no image, or one that nobody can read: only the file itself is replaced
     }

@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import { existsSync, realpathSync, statSync } from '../../os/host-fs.js';
 import { imagesBeside, type ImageBeside } from '../../block/images-beside.js';
 import type { BareExtent } from '../../block/find-descriptor.js';
-import { decodeFileName } from '../../vmdk/file-names.js';
+import { decodeFileNames } from '../../vmdk/file-names.js';
 import { SECTOR_BYTES } from '../../vmdk/limits.js';
 import { decodeSparseHeader, SPARSE_MAGICNUMBER } from '../../vmdk/sparse-extent-header.js';
 import { sampleAt } from './file-sample.js';
@@ -31,7 +31,7 @@ export function findDisk(path: string): DiskPart | undefined {
     const index = extents.findIndex(({ fileName }, at) => {
       // The name in an embedded descriptor is what the file was called when it was made.
       if (isEmbedded && at === 0) return false;
-      return names.includes(lastPart(decodeFileName(fileName, descriptor)));
+      return isOneOf(names, decodeFileNames(fileName, descriptor));
     });
     return index < 0 ? undefined : { image, number: index + 1, count: extents.length };
   });
@@ -49,9 +49,7 @@ export function describeTracking(path: string): string {
   const tracked = findBeside(path, ({ descriptor, path: image }) => {
     const { changeTrackPath } = descriptor;
     if (changeTrackPath === undefined) return undefined;
-    return names.includes(lastPart(decodeFileName(changeTrackPath, descriptor)))
-      ? image
-      : undefined;
+    return isOneOf(names, decodeFileNames(changeTrackPath, descriptor)) ? image : undefined;
   });
   const disk = tracked ?? stemBeside(path).find((each) => existsSync(each)) ?? 'the disk';
   return `is a change tracking file, which notes what of a disk has changed, and holds no disk; use ${disk} instead`;
@@ -143,6 +141,11 @@ function findBeside<T>(path: string, find: (image: ImageBeside) => T | undefined
 
 function namesOf(path: string): string[] {
   return [basename(path), basename(realpathSync(path))];
+}
+
+/** Whether one of the readings of a name in a descriptor is one of `names`. */
+function isOneOf(names: readonly string[], readings: readonly string[]): boolean {
+  return readings.some((reading) => names.includes(lastPart(reading)));
 }
 
 /** The last part of a name, which may be written as Windows does. */
