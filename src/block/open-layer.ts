@@ -88,7 +88,7 @@ export function openLayer(files: OpenedFiles, source: FileSource, policy: OpenPo
 
 function placeOf(files: OpenedFiles, file: OpenedFile, policy: OpenPolicy): DescriptorPlace {
   if (policy.plain === undefined) return findDescriptor(file);
-  files.remark(policy.plain(file));
+  files.remark(policy.plain(file, policy.readOnly));
   return plainPlace(file);
 }
 

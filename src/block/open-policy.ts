@@ -16,7 +16,7 @@ export interface OpenPolicy {
    *
    * @throws VmdkError where it is not to be taken so
    */
-  readonly plain?: ((file: OpenedFile) => string) | undefined;
+  readonly plain?: ((file: OpenedFile, readOnly: boolean) => string) | undefined;
   /** Whether the image is opened to merge it into its parent, which may have been begun before. */
   readonly isMerge?: boolean;
   /** The CID that the image takes with its first write; a random one unless told otherwise. */

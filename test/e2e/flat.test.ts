@@ -157,6 +157,21 @@ describe.skipIf(isMissing('mounts of plain files', 'fuse'))('a mount with --flat
     }
   });
 
+  test('does not write past a descriptor, unless it is forced to', async () => {
+    const disk = join(folder, 'disk.vmdk');
+    const file = join(folder, 'disk-flat.vmdk');
+    const mountpoint = join(folder, 'mnt');
+    await vmdkfs('create', disk, '-s', '1M', '-t', 'monolithicFlat', '-q');
+    expect(await vmdkfs('mount', '--flat', file, mountpoint)).toMatchObject({
+      code: 2,
+      stderr: `vmdkfs: ${file}: holds the data of the disk ${disk}, whose CID would not change with it; use that file, or only read this one with -o ro, or take its bytes as a disk with --flat --force\n`,
+    });
+    for (const way of ['-r', '--force']) {
+      const mounted = await mountImage(file, '--flat', way);
+      await mounted.unmount();
+    }
+  });
+
   test('keeps others from the file, and is kept from it', async () => {
     const file = put('disk.img', noise);
     const mounted = await mountImage(file, '--flat');

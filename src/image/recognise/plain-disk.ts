@@ -44,11 +44,13 @@ export function plainNotice(file: OpenedFile, way: string): string {
  *
  * @param force whether any file is taken, also one that is recognised as something else
  */
-export function plainJudge(force: boolean): (file: OpenedFile) => string {
-  return (file) => {
+export function plainJudge(force: boolean): (file: OpenedFile, readOnly: boolean) => string {
+  return (file, readOnly) => {
     try {
       assertNoVmdk(file);
-      return plainNotice(file, FORCED);
+      const notice = plainNotice(file, FORCED);
+      if (!readOnly) assertUndescribed(file.path);
+      return notice;
     } catch (error) {
       if (!force || !(error instanceof VmdkError)) throw error;
       const [what = ''] = error.reason.split('; ');
@@ -70,6 +72,20 @@ function assertNoVmdk(file: OpenedFile): void {
     throw notPlain(file.path, error.reason, FORCED);
   }
   throw notPlain(file.path, 'is a VMDK; open it without --flat', FORCED);
+}
+
+/**
+ * Refuses to write to the data of a disk that has its descriptor: whoever goes by the CID of that, as
+ * its children do, would not notice.
+ *
+ * @throws VmdkError VMDK_NOT_VMDK
+ */
+function assertUndescribed(path: string): void {
+  const part = findDisk(path);
+  // A descriptor of another name was put aside.
+  if (part === undefined || !/\.vmdk$/i.test(part.image)) return;
+  const what = `holds the data of the disk ${part.image}, whose CID would not change with it`;
+  throw notPlain(path, `${what}; use that file, or only read this one with -o ro`, FORCED);
 }
 
 function notPlain(path: string, reason: string, way: string): VmdkError {
